@@ -1,0 +1,33 @@
+/** What one rule says of one version at one instant. */
+export type VerdictKind = 'ok' | 'pending' | 'breach' | 'no_data' | 'error' | 'suppressed';
+
+/** A verdict with its arithmetic in words; only `breach` may lead to a rollback. */
+export type Verdict = {
+  readonly rule: string;
+  readonly model: string;
+  readonly version: string;
+  readonly atMs: number;
+  readonly kind: VerdictKind;
+  /** `error ratio 10.2% (588 of 5771) > 5% for 1m12s, for: 1m` */
+  readonly reason: string;
+  readonly signal: string;
+  readonly value: number | null;
+  readonly threshold: number | null;
+  readonly requests: number | null;
+  /** ms since 1970 of the first breaching evaluation in this run, `null` when not breaching. */
+  readonly breachingSinceMs: number | null;
+};
+
+/** Memory of one rule about one version; journalled, so that `for` survives a restart. */
+export type RuleState = {
+  readonly rule: string;
+  readonly version: string;
+  /** First breaching evaluation of the present run. */
+  readonly breachingSinceMs: number | null;
+  /** Last evaluation that could see (anything but `error`). */
+  readonly lastSeenMs: number;
+  readonly lastEvaluatedMs: number;
+  /** The alert (not the verdict) fires since; kept for `keep_firing_for` after the breach ended. */
+  readonly firingSinceMs: number | null;
+  readonly keepFiringUntilMs: number | null;
+};
