@@ -1,0 +1,74 @@
+import { find } from '../domain/judge.ts';
+import type { Answer } from '../domain/measurement.ts';
+import type { Model } from '../domain/model.ts';
+import type { Clock, Log, Source } from '../domain/ports.ts';
+import type { LedgerEntry } from '../domain/records.ts';
+import type { Rule } from '../domain/rule.ts';
+import type { Memory } from './memory.ts';
+import { actingRules, type Runtime } from './runtime.ts';
+import { MeasurePlan } from './stages/measure.ts';
+
+/** Points a backfill reads: its step is the look-back divided by this, 1 minute at least. */
+const pointsWanted = 1_000;
+const minStepMs = 60_000;
+
+/**
+ * Reads the source's history into the ledger, so that a fresh start knows which versions served well.
+ * Only for versions the ledger knows nothing of; only where a label carries the version; expressions are left out, since what they mean cannot be counted
+ * after the fact. A failure is logged and leaves the ledger as it was.
+ */
+export async function backfillLedger(runtime: Runtime, deps: { memory: Memory; clock: Clock; log: Log }, signal: AbortSignal): Promise<void> {
+  for (const model of runtime.models.values()) {
+    if (signal.aborted) return;
+    const source = runtime.sources.get(model.source);
+    const rules = actingRules(runtime, model).filter((rule) => rule.condition.kind !== 'expr');
+    if (source === undefined || rules.length === 0 || model.attribution.kind !== 'label' || model.rollback.knownGood.backfillMs === 0) continue;
+    try {
+      const entries = await readHistory({ model, rules, source, nowMs: deps.clock.nowMs(), signal });
+      const unknown = entries.filter((entry) => deps.memory.ledgerEntry(model.name, entry.version) === null);
+      if (unknown.length > 0) await deps.memory.append([{ type: 'ledger', entries: unknown }]);
+      deps.log.info({ model: model.name, versions: unknown.map((entry) => entry.version) }, 'ledger backfilled from history');
+    } catch (error) {
+      if (!signal.aborted) deps.log.warn({ model: model.name, err: error }, 'history could not be read; the ledger starts from now');
+    }
+  }
+}
+
+async function readHistory(input: { model: Model; rules: readonly Rule[]; source: Source; nowMs: number; signal: AbortSignal }): Promise<readonly LedgerEntry[]> {
+  const { model, rules, source, nowMs } = input;
+  if (source.history === null) return [];
+  const stepMs = Math.max(minStepMs, Math.ceil(model.rollback.knownGood.backfillMs / pointsWanted / 1000) * 1000);
+  // Each point judges the step before it, so that no time is counted twice and none is left out.
+  const stepRules = rules.map((rule) => ({ ...rule, condition: rule.condition.kind === 'expr' ? rule.condition : { ...rule.condition, windowMs: stepMs } }));
+  const plan = new MeasurePlan(nowMs);
+  const task = { model, rules: stepRules, serving: [], sinceMs: null };
+  plan.add(task);
+  const endMs = Math.floor(nowMs / stepMs) * stepMs;
+  const points = await source.history(plan.questions, { startMs: endMs - model.rollback.knownGood.backfillMs, endMs, stepMs }, input.signal);
+  const ledger = new Map<string, LedgerEntry>();
+  for (const point of points) addPoint({ ledger, model, stepRules, stepMs, atMs: point.atMs, answers: point.answers });
+  return [...ledger.values()];
+}
+
+function addPoint(input: { ledger: Map<string, LedgerEntry>; model: Model; stepRules: readonly Rule[]; stepMs: number; atMs: number; answers: ReadonlyMap<string, Answer> }): void {
+  const { ledger, model, stepRules, stepMs, atMs } = input;
+  const plan = new MeasurePlan(atMs);
+  plan.add({ model, rules: stepRules, serving: [], sinceMs: null });
+  const measured = plan.read(input.answers).get(model.name) ?? [];
+  const versions = new Set(measured.flatMap((entry) => [...entry.byVersion.keys()]));
+  for (const version of versions) {
+    const each = measured.map(({ rule, byVersion }) => ({ rule, measurement: byVersion.get(version) }));
+    const findings = each.map(({ rule, measurement }) => (measurement === undefined ? null : find(rule, measurement, atMs)));
+    const requests = Math.max(0, ...each.map(({ measurement }) => measurement?.requests ?? 0));
+    if (!(requests > 0)) continue;
+    const before = ledger.get(version) ?? emptyEntry(model.name, version, atMs - stepMs);
+    const served = { ...before, lastServedMs: atMs };
+    if (findings.some((finding) => finding?.kind === 'breaching')) ledger.set(version, { ...served, healthyMs: 0, healthyRequests: 0 });
+    else if (findings.every((finding) => finding?.kind === 'ok')) ledger.set(version, { ...served, healthyMs: before.healthyMs + stepMs, healthyRequests: before.healthyRequests + requests, lastHealthyMs: atMs });
+    else ledger.set(version, served);
+  }
+}
+
+function emptyEntry(model: string, version: string, firstSeenMs: number): LedgerEntry {
+  return { model, version, firstSeenMs, servingSinceMs: null, lastServedMs: null, healthyMs: 0, healthyRequests: 0, lastHealthyMs: null, origin: 'backfill' };
+}

@@ -1,0 +1,457 @@
+import type { Episode, EpisodeOutcome, EpisodeState, EpisodeStep, SmokeResult } from '../domain/episode.ts';
+import { episodeEnds } from '../domain/episode.ts';
+import type { JournalEvent } from '../domain/event.ts';
+import type { Model } from '../domain/model.ts';
+import type { Observation } from '../domain/observation.ts';
+import { type Clock, type ControlPlane, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
+import { chooseTarget } from '../domain/target.ts';
+import { formatDuration } from '../domain/duration.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Memory } from './memory.ts';
+import { planeTarget } from './observer.ts';
+import { actingRules, type Runtime } from './runtime.ts';
+import { judgeGuards } from './stages/decide.ts';
+import { judgeRecovery } from './stages/recover.ts';
+import { StepRunner } from './step-runner.ts';
+import type { Teller } from './teller.ts';
+import type { VerdictBoard } from './verdict-board.ts';
+
+/** How often a waiting episode looks again. */
+export const pollMs = 1_000;
+
+export type EpisodeRunnerDeps = {
+  readonly memory: Memory;
+  readonly board: VerdictBoard;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly smoke: SmokeRunner;
+  readonly teller: Teller;
+};
+
+/** What an episode works with while it runs. */
+type Stage = { readonly episode: Episode; readonly model: Model; readonly plane: ControlPlane; readonly source: Source | null; readonly signal: AbortSignal };
+
+/** Thrown inside a stage to end the episode, with the words of its end. */
+class EpisodeEnd extends Error {
+  override readonly name = 'EpisodeEnd';
+  readonly state: EpisodeState;
+  readonly outcome: EpisodeOutcome;
+  constructor(state: EpisodeState, outcome: EpisodeOutcome, message: string) {
+    super(message);
+    this.state = state;
+    this.outcome = outcome;
+  }
+}
+
+/** Thrown before the switch: this target is given up, its staging taken back; the policy says whether another is tried. */
+class TargetGivenUp extends Error {
+  override readonly name = 'TargetGivenUp';
+}
+
+/**
+ * Takes one episode from where the journal says it stands to its end. Every mutation has its intent journalled first and the guards asked again;
+ * killed at any instant, another runner goes on from the journal. It never puts the bad version back.
+ */
+export class EpisodeRunner {
+  readonly #deps: EpisodeRunnerDeps;
+  readonly #runtime: Runtime;
+
+  constructor(runtime: Runtime, deps: EpisodeRunnerDeps) {
+    this.#runtime = runtime;
+    this.#deps = deps;
+  }
+
+  /**
+   * Runs until the end, or until `signal` (leave at once) or `handOver` (leave at the next safe place: before the switch began, or once it is confirmed).
+   * Never throws.
+   */
+  async run(id: string, signal: AbortSignal, handOver: AbortSignal): Promise<void> {
+    const log = this.#deps.log.child({ episode: id });
+    while (!signal.aborted) {
+      const episode = this.#deps.memory.episode(id);
+      if (episode === null || episodeEnds.has(episode.state)) return;
+      if (handOver.aborted && isSafeToLeave(episode)) {
+        log.info({ state: episode.state }, 'episode handed over: the next process goes on with it');
+        return;
+      }
+      try {
+        await this.#advance(episode, AbortSignal.any(isSafeToLeave(episode) ? [signal, handOver] : [signal]));
+      } catch (error) {
+        if (signal.aborted || (handOver.aborted && isAbort(error))) continue;
+        if (error instanceof EpisodeEnd) {
+          await this.#tryEnd(id, error, log);
+        } else if (error instanceof GuardHeld) {
+          await this.#tryEnd(id, await this.#standDown(id, error, signal), log);
+        } else {
+          log.error({ err: error }, 'episode could not go on; trying again');
+          await this.#deps.clock.sleep(pollMs, signal).catch(() => undefined);
+        }
+      }
+    }
+  }
+
+  /**
+   * A guard held before a mutation: nothing further is done. What was staged is taken back, but only while nothing has moved and nobody else has
+   * written there (an inverse would overwrite theirs).
+   */
+  async #standDown(id: string, held: GuardHeld, signal: AbortSignal): Promise<EpisodeEnd> {
+    const words = `stopped (${held.reason}): ${held.message}`;
+    const episode = this.#deps.memory.episode(id);
+    if (episode === null) return new EpisodeEnd('aborted', 'failure', words);
+    const hasSwitched = episode.steps.some((entry) => entry.step.phase !== 'stage' && entry.state !== 'pending');
+    if (hasSwitched) return new EpisodeEnd('aborted', 'unknown', `${words}. The switch had begun: look at every endpoint by hand`);
+    if (held.reason === 'version_changed') return new EpisodeEnd('aborted', 'failure', `${words}. rollbackd moved nothing and leaves theirs alone`);
+    try {
+      await this.#undo(this.#stage(episode, signal));
+    } catch (error) {
+      this.#deps.log.error({ err: error, episode: id }, 'staging could not be taken back');
+      return new EpisodeEnd('aborted', 'failure', `${words}. Nothing moved, but ${episode.to} may still be loaded beside ${episode.from}`);
+    }
+    return new EpisodeEnd('aborted', 'failure', `${words}. Nothing moved: ${episode.from} still serves`);
+  }
+
+  async #tryEnd(id: string, end: EpisodeEnd, log: Log): Promise<void> {
+    try {
+      await this.#end(id, end);
+    } catch (error) {
+      log.error({ err: error }, 'end of the episode could not be journalled; trying again');
+      await this.#deps.clock.sleep(pollMs).catch(() => undefined);
+    }
+  }
+
+  async #advance(episode: Episode, signal: AbortSignal): Promise<void> {
+    const stage = this.#stage(episode, signal);
+    switch (episode.state) {
+      case 'pending_approval':
+        return await this.#awaitApproval(stage);
+      case 'planned':
+        return await this.#plan(stage);
+      case 'staging':
+        return await this.#stageTarget(stage);
+      case 'switching':
+        return await this.#switch(stage);
+      case 'confirming':
+        return await this.#confirm(stage);
+      case 'smoke_testing':
+        return await this.#smokeTestServing(stage);
+      case 'watching':
+        return await this.#watch(stage);
+      case 'succeeded':
+      case 'failed':
+      case 'aborted':
+      case 'rejected':
+      case 'recorded':
+        return;
+    }
+  }
+
+  #stage(episode: Episode, signal: AbortSignal): Stage {
+    const model = this.#runtime.models.get(episode.model);
+    const plane = this.#runtime.planes.get(episode.controlPlane);
+    if (model === undefined || plane === undefined) {
+      throw new EpisodeEnd('failed', 'unknown', `the files no longer name the ${model === undefined ? `model "${episode.model}"` : `control plane "${episode.controlPlane}"`}; look at what serves by hand, then name it again or leave it`);
+    }
+    return { episode, model, plane, source: this.#runtime.sources.get(model.source) ?? null, signal };
+  }
+
+  async #awaitApproval({ episode, signal }: Stage): Promise<void> {
+    const { clock } = this.#deps;
+    if (clock.nowMs() - episode.detectedAtMs >= episode.policy.approvalTimeoutMs) {
+      throw new EpisodeEnd('rejected', 'failure', `nobody approved it within ${formatDuration(episode.policy.approvalTimeoutMs)}`);
+    }
+    await clock.sleep(pollMs, signal);
+  }
+
+  async #plan(stage: Stage): Promise<void> {
+    const { episode, model, plane, signal } = stage;
+    const observation = await this.#observe(stage, { thorough: true });
+    this.#askGuards(stage, observation);
+    const plan = plane.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: episode.to, share: 1 }] });
+    signal.throwIfAborted();
+    if (plan.kind === 'refused') return await this.#giveUpTarget(stage, `the control plane refused the plan: ${plan.reason}`);
+    const nowMs = this.#deps.clock.nowMs();
+    const steps: EpisodeStep[] = (plan.kind === 'steps' ? plan.steps : []).map((step) => ({ name: step.name, state: 'pending', startedAtMs: null, finishedAtMs: null, detail: '', attempts: 0, step }));
+    this.#deps.metrics.episodeStarted({ ...episode, startedAtMs: episode.startedAtMs ?? nowMs });
+    await this.#deps.memory.append([
+      { type: 'steps_planned', episodeId: episode.id, atMs: nowMs, steps },
+      stateEvent(episode, 'staging', nowMs, `${steps.length} steps`, { startedAtMs: episode.startedAtMs ?? nowMs }),
+    ]);
+  }
+
+  async #stageTarget(stage: Stage): Promise<void> {
+    const { episode, plane } = stage;
+    try {
+      await this.#steps(stage, 'stage');
+      if (plane.capabilities().preSwitchSmoke) await this.#smoke(stage, 'staged');
+    } catch (error) {
+      if (error instanceof TargetGivenUp) return await this.#giveUpTarget(stage, error.message);
+      throw error;
+    }
+    await this.#state(episode, 'switching', `version ${episode.to} is loaded and tested, traffic may move`);
+  }
+
+  async #switch(stage: Stage): Promise<void> {
+    const { episode, model } = stage;
+    try {
+      await this.#steps(stage, 'switch');
+    } catch (error) {
+      if (!(error instanceof TargetGivenUp)) throw error;
+      const observation = await this.#observe(stage, { thorough: false });
+      const hasMoved = observation.endpoints.some((endpoint) => endpoint.serving.some((share) => share.version === episode.to));
+      if (!hasMoved) return await this.#giveUpTarget(stage, error.message);
+      throw new EpisodeEnd('failed', 'failure', `${error.message}; ${describeServing(observation)}. Nothing was put back: bring every endpoint to ${episode.to} by hand`);
+    }
+    const nowMs = this.#deps.clock.nowMs();
+    const { policy } = episode;
+    await this.#deps.memory.append([
+      stateEvent(episode, 'confirming', nowMs, 'every endpoint answered that it serves the target', { switchedAtMs: nowMs, recoveredAtMs: null }),
+      {
+        type: 'quarantined',
+        entry: { model: model.name, version: episode.from, sinceMs: nowMs, untilMs: nowMs + policy.quarantineMs, reason: `rolled back by ${episode.id}: ${episode.reason}`, by: episode.requestedBy ?? 'rollbackd' },
+      },
+    ]);
+  }
+
+  async #confirm(stage: Stage): Promise<void> {
+    const { episode } = stage;
+    await this.#persist(stage);
+    const deadlineMs = (episode.switchedAtMs ?? this.#deps.clock.nowMs()) + episode.policy.convergeTimeoutMs;
+    const observation = await this.#observe(stage, { thorough: false });
+    const elsewhere = observation.endpoints.filter((endpoint) => !servesAlone(endpoint.serving, episode.to));
+    if (elsewhere.length === 0) {
+      const detail = `applied on ${observation.endpoints.length} ${observation.endpoints.length === 1 ? 'endpoint' : 'endpoints'}`;
+      await this.#state(episode, 'smoke_testing', detail, { pinned: observation.pinned });
+      return;
+    }
+    if (this.#deps.clock.nowMs() >= deadlineMs) {
+      throw new EpisodeEnd('failed', 'failure', `the switch is not confirmed on ${elsewhere.map((endpoint) => endpoint.endpoint).join(', ')} after ${formatDuration(episode.policy.convergeTimeoutMs)}; ${describeServing(observation)}. Look at these endpoints by hand`);
+    }
+    await this.#deps.clock.sleep(pollMs, stage.signal);
+  }
+
+  /** The switch holds whether or not it could be written down for the next start of the plane; but then it is said. */
+  async #persist(stage: Stage): Promise<void> {
+    try {
+      await this.#steps(stage, 'persist');
+    } catch (error) {
+      if (!(error instanceof TargetGivenUp)) throw error;
+      throw new EpisodeEnd('failed', 'failure', `${stage.episode.to} serves, but the switch could not be made to last: ${error.message}. A restart of the server would bring ${stage.episode.from} back: write it down by hand`);
+    }
+  }
+
+  async #smokeTestServing(stage: Stage): Promise<void> {
+    const { episode } = stage;
+    try {
+      await this.#smoke(stage, 'serving');
+    } catch (error) {
+      if (!(error instanceof TargetGivenUp)) throw error;
+      throw new EpisodeEnd('failed', 'failure', `${error.message}. ${episode.to} serves now and ${episode.from} was not put back: decide by hand which version is the lesser evil`);
+    }
+    await this.#state(episode, 'watching', 'watching the metrics recover');
+  }
+
+  async #watch(stage: Stage): Promise<void> {
+    const { episode, signal } = stage;
+    const { clock } = this.#deps;
+    if (!(await this.#holds(stage))) return;
+    const switchedAtMs = episode.switchedAtMs ?? clock.nowMs();
+    if (episode.recoveredAtMs === null) {
+      const recovery = await judgeRecovery({ ...stage, switchedAtMs, rules: actingRules(this.#runtime, stage.model), nowMs: clock.nowMs() });
+      signal.throwIfAborted();
+      if (recovery.kind === 'recovered') {
+        await this.#state(episode, 'watching', `recovered: ${recovery.reason}`, { recoveredAtMs: clock.nowMs() });
+      } else if (clock.nowMs() - switchedAtMs >= episode.policy.recoveryWithinMs) {
+        const within = formatDuration(episode.policy.recoveryWithinMs);
+        if (recovery.kind === 'unknown') {
+          throw new EpisodeEnd('failed', 'unknown', `${episode.to} serves, but whether it helped is not known after ${within}: ${recovery.reason}. Nothing further is switched; look at the traffic and the source`);
+        }
+        throw new EpisodeEnd('failed', 'failure', `${episode.to} serves, but the numbers did not recover within ${within}: ${recovery.reason}. Nothing further is switched: it may not be the version`);
+      }
+    } else if (clock.nowMs() - episode.recoveredAtMs >= episode.policy.stickMs) {
+      throw new EpisodeEnd('succeeded', 'success', `recovered and still in force after ${formatDuration(episode.policy.stickMs)}`);
+    }
+    await clock.sleep(pollMs, signal);
+  }
+
+  /** Stick check. A switch that was taken back is corrected once (a late write of a stalled process), then reported, not fought. */
+  async #holds(stage: Stage): Promise<boolean> {
+    const { episode, model, plane, signal } = stage;
+    const observation = await this.#observe(stage, { thorough: false });
+    const reverted = observation.endpoints.filter((endpoint) => endpoint.error === undefined && !servesAlone(endpoint.serving, episode.to));
+    if (reverted.length === 0) return true;
+    const words = `the switch was taken back by someone else: ${describeServing(observation)}`;
+    const foreign = reverted.some((endpoint) => endpoint.serving.some((share) => share.version !== episode.from && share.version !== episode.to));
+    if (foreign || episode.corrected || plane.capabilities().compareAndSet) {
+      throw new EpisodeEnd('failed', 'failure', `${words}. Not fought: find who writes there (a config poll, a deploy job) and stop it first`);
+    }
+    this.#deps.log.warn({ episode: episode.id, model: model.name }, 'switch was taken back; correcting it once');
+    this.#askGuards(stage, observation);
+    const plan = plane.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: episode.to, share: 1 }] });
+    signal.throwIfAborted();
+    if (plan.kind === 'refused') throw new EpisodeEnd('failed', 'failure', `${words}; and it cannot be corrected: ${plan.reason}`);
+    const nowMs = this.#deps.clock.nowMs();
+    const steps: EpisodeStep[] = (plan.kind === 'steps' ? plan.steps : []).map((step) => ({
+      name: `${step.name} (again)`,
+      state: 'pending',
+      startedAtMs: null,
+      finishedAtMs: null,
+      detail: '',
+      attempts: 0,
+      step: { ...step, name: `${step.name} (again)` },
+    }));
+    await this.#deps.memory.append([
+      { type: 'steps_planned', episodeId: episode.id, atMs: nowMs, steps },
+      stateEvent(episode, 'switching', nowMs, `${words}; corrected once`, { corrected: true }),
+    ]);
+    return false;
+  }
+
+  async #steps(stage: Stage, phase: 'stage' | 'switch' | 'persist'): Promise<void> {
+    const runner = new StepRunner({ ...this.#deps, plane: stage.plane, target: planeTarget(stage.model), planeName: stage.episode.controlPlane });
+    // A correction plans its steps while the episode is switching: what it stages comes first.
+    const phases = phase === 'switch' ? ['stage', 'switch'] : [phase];
+    for (const wanted of phases) {
+      const episode = this.#current(stage);
+      const steps = episode.steps.filter((entry) => entry.step.phase === wanted && (entry.state === 'pending' || entry.state === 'started'));
+      const barriers = [...new Set(steps.map((entry) => entry.step.barrier))].toSorted((a, b) => a - b);
+      for (const barrier of barriers) {
+        const together = steps.filter((entry) => entry.step.barrier === barrier);
+        const results = await Promise.allSettled(
+          together.map((entry) => runner.run(this.#current(stage), entry.name, { guard: (observation) => this.#askGuards({ ...stage, episode: this.#current(stage) }, observation), signal: stage.signal })),
+        );
+        for (const result of results) if (result.status === 'rejected') throw result.reason;
+        for (const result of results) {
+          if (result.status === 'fulfilled' && result.value.kind === 'failed') throw new TargetGivenUp(result.value.detail);
+        }
+      }
+    }
+  }
+
+  #current(stage: Stage): Episode {
+    return this.#deps.memory.episode(stage.episode.id) ?? stage.episode;
+  }
+
+  /** Guards, asked again before a mutation. */
+  #askGuards(stage: Stage, observation: Observation): void {
+    const { episode, model } = stage;
+    const { memory, board, clock } = this.#deps;
+    const rule = this.#runtime.groups.flatMap((group) => group.rules).find((candidate) => candidate.model === model.name && candidate.alert === episode.rule) ?? null;
+    const verdict = rule === null ? null : (board.of(model.name).find((entry) => entry.rule === rule.id && entry.version === episode.from) ?? null);
+    const subject = { model, policy: episode.policy, from: episode.from, rule, verdict, observation, trigger: episode.trigger, episode };
+    const judgement = judgeGuards(subject, { memory, board, nowMs: clock.nowMs() });
+    if (judgement.reason === 'go') return;
+    throw new GuardHeld(judgement.reason, judgement.detail);
+  }
+
+  async #smoke(stage: Stage, when: SmokeResult['when']): Promise<void> {
+    const { episode, signal } = stage;
+    const { smoke, memory, clock, metrics } = this.#deps;
+    if (episode.smokeTest === null) return;
+    const context = { model: episode.model, from: episode.from, to: episode.to, labels: episode.labels };
+    const results = (await smoke.run(episode.smokeTest, context, signal)).map((result): SmokeResult => ({ ...result, when }));
+    signal.throwIfAborted();
+    await memory.append([{ type: 'smoke_test', episodeId: episode.id, atMs: clock.nowMs(), results }]);
+    metrics.smokeTested(episode.model, results);
+    metrics.rollbackStepTook('smoke_test', results.reduce((sum, result) => sum + result.durationMs, 0));
+    const failed = results.filter((result) => result.outcome === 'failed');
+    if (failed.length > 0) throw new TargetGivenUp(`the smoke test failed on ${when === 'staged' ? 'the staged' : 'the serving'} version ${episode.to}: ${failed.map((result) => `${result.name}: ${result.detail}`).join('; ')}`);
+  }
+
+  /** Before the switch: takes the staging back (the bad version never stopped serving), then the next target or the end. */
+  async #giveUpTarget(stage: Stage, reason: string): Promise<void> {
+    const { memory, board, clock } = this.#deps;
+    await this.#undo(stage);
+    const episode = this.#current(stage);
+    const tried = [...episode.triedTargets, episode.to];
+    if (episode.smokeTest?.onFailure === 'next_target') {
+      const observation = await this.#observe(stage, { thorough: true });
+      const choice = chooseTarget({ from: episode.from, policy: episode.policy, observation, ledger: memory.ledger(episode.model), quarantine: memory.quarantine(episode.model), verdicts: board.of(episode.model), tried, nowMs: clock.nowMs() });
+      if (choice.target !== null) {
+        const changes = { to: choice.target, triedTargets: tried, refusedTargets: [...episode.refusedTargets, { version: episode.to, reason }] };
+        await memory.append([stateEvent(episode, 'planned', clock.nowMs(), `${reason}; trying ${choice.target} next`, changes)]);
+        return;
+      }
+    }
+    throw new EpisodeEnd('failed', 'failure', `${reason}. Nothing moved: ${episode.from} still serves. Look why ${episode.to} does not come up, or roll back to another version by hand`);
+  }
+
+  async #undo(stage: Stage): Promise<void> {
+    const runner = new StepRunner({ ...this.#deps, plane: stage.plane, target: planeTarget(stage.model), planeName: stage.episode.controlPlane });
+    const touched = this.#current(stage).steps.filter((entry) => entry.state === 'done' || entry.state === 'started' || entry.state === 'failed' || entry.state === 'inverting');
+    for (const entry of touched.toReversed()) {
+      const result = await runner.undo(this.#current(stage), entry.name, stage.signal);
+      if (result.kind === 'failed') this.#deps.log.error({ episode: stage.episode.id, step: entry.name, detail: result.detail }, 'step could not be taken back');
+    }
+  }
+
+  async #observe(stage: Stage, options: { thorough: boolean }): Promise<Observation> {
+    const { clock } = this.#deps;
+    const deadlineMs = clock.nowMs() + stage.episode.policy.convergeTimeoutMs;
+    for (;;) {
+      stage.signal.throwIfAborted();
+      try {
+        return await stage.plane.observe(planeTarget(stage.model), options, stage.signal);
+      } catch (error) {
+        stage.signal.throwIfAborted();
+        if (!(error instanceof PlaneError)) throw error;
+        const cannot = `the control plane cannot be observed: ${error.message}`;
+        if (error.class === 'auth' || error.class === 'permanent') throw new EpisodeEnd('failed', 'unknown', `${cannot}. What serves is not known: look by hand`);
+        if (clock.nowMs() >= deadlineMs) throw new EpisodeEnd('failed', 'unknown', `${cannot} for ${formatDuration(stage.episode.policy.convergeTimeoutMs)}. What serves is not known: look by hand`);
+        await clock.sleep(Math.max(pollMs, error.retryAfterMs ?? 0), stage.signal);
+      }
+    }
+  }
+
+  async #state(episode: Episode, state: EpisodeState, detail: string, changes?: StateChanges): Promise<void> {
+    const event = stateEvent(episode, state, this.#deps.clock.nowMs(), detail, changes);
+    await this.#deps.memory.append([event, ...this.#deps.teller.onProgress(episode, this.#runtime, this.#deps.clock.nowMs())]);
+  }
+
+  async #end(id: string, end: EpisodeEnd): Promise<void> {
+    const { memory, clock, teller, metrics } = this.#deps;
+    const episode = memory.episode(id);
+    if (episode === null || episodeEnds.has(episode.state)) return;
+    const nowMs = clock.nowMs();
+    const closed: Episode = { ...episode, state: end.state, outcome: end.outcome, detail: end.message, finishedAtMs: nowMs };
+    const event: JournalEvent = { type: 'episode_state', episodeId: id, atMs: nowMs, state: end.state, detail: end.message, outcome: end.outcome };
+    await memory.append([event, ...teller.onFinished(closed, this.#runtime, nowMs)]);
+    metrics.episodeFinished(closed);
+    teller.logClosed(memory.episode(id) ?? closed);
+  }
+}
+
+/** A guard held before a mutation: nothing further is done. */
+class GuardHeld extends Error {
+  override readonly name = 'GuardHeld';
+  readonly reason: string;
+  constructor(reason: string, detail: string) {
+    super(detail);
+    this.reason = reason;
+  }
+}
+
+type StateChanges = NonNullable<Extract<JournalEvent, { type: 'episode_state' }>['changes']>;
+
+function stateEvent(episode: Episode, state: EpisodeState, atMs: number, detail: string, changes?: StateChanges): JournalEvent {
+  return { type: 'episode_state', episodeId: episode.id, atMs, state, detail, ...(changes === undefined ? {} : { changes }) };
+}
+
+/** Before the switch nothing is half done that the next process could not take up; from `watching` on only looking is left. */
+function isSafeToLeave(episode: Episode): boolean {
+  return episode.state === 'pending_approval' || episode.state === 'planned' || episode.state === 'watching';
+}
+
+function servesAlone(serving: Observation['serving'], version: string): boolean {
+  return serving.length === 1 && serving[0]?.version === version;
+}
+
+function describeServing(observation: Observation): string {
+  return observation.endpoints
+    .map((endpoint) => `${endpoint.endpoint} serves ${endpoint.error ?? (endpoint.serving.map((share) => share.version).join(' and ') || 'nothing')}`)
+    .join(', ');
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError');
+}

@@ -1,0 +1,358 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { aModel, aPolicy } from '../../test/support/builders.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FakePlane, type FakePlaneOptions } from '../../test/support/fake-plane.ts';
+import { FakeSource } from '../../test/support/fake-source.ts';
+import { passingSmoke, setStage, type StageOptions } from '../../test/support/stage.ts';
+import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
+import type { Episode } from '../domain/episode.ts';
+import type { Journal, SmokeRunner } from '../domain/ports.ts';
+import type { App } from './app.ts';
+
+const minuteMs = 60_000;
+const policy = aPolicy({ knownGood: { minAgeMs: 1, minRequests: 1, backfillMs: 0, versions: ['1'] }, convergeTimeoutMs: 2 * minuteMs });
+
+describe('an episode', () => {
+  let clock: FakeClock;
+  let journal: Journal;
+  let source: FakeSource;
+  let plane: FakePlane;
+
+  beforeEach(async () => {
+    clock = new FakeClock();
+    journal = await openMemoryJournal({ clock });
+    source = new FakeSource();
+    source.traffic.set('2', { requests: 100, errorRatio: 0.1 });
+    plane = aPlane();
+  });
+
+  afterEach(async () => {
+    await journal.close();
+  });
+
+  function aPlane(options: Partial<FakePlaneOptions> = {}): FakePlane {
+    return new FakePlane({ clock, serving: '2', loadMs: 5_000, ...options });
+  }
+
+  async function start(options: Partial<StageOptions> = {}): Promise<{ app: App; finished: Episode[] }> {
+    const { app, teller } = await setStage({ clock, journal, plane, source, model: { rollback: policy }, ...options });
+    app.start();
+    return { app, finished: teller.finished };
+  }
+
+  /** Lets the world follow the plane: traffic goes where the default route goes. */
+  async function pass(durationMs: number, healthy: ReadonlySet<string> = new Set(['1', '3'])): Promise<void> {
+    for (let passedMs = 0; passedMs < durationMs; passedMs += 1_000) {
+      await clock.advance(1_000);
+      const serving = new Set(plane.serving());
+      for (const version of ['0', '1', '2', '3']) source.traffic.set(version, { requests: serving.has(version) ? 100 : 0, errorRatio: healthy.has(version) ? 0 : 0.1 });
+    }
+  }
+
+  async function only(): Promise<Episode> {
+    const episodes = await journal.episodes({});
+    expect(episodes).toHaveLength(1);
+    return episodes[0] as Episode;
+  }
+
+  it('rolls back, recovers, sticks and succeeds', async () => {
+    const { app, finished } = await start();
+
+    await pass(6 * minuteMs);
+
+    const episode = await only();
+    expect(episode).toMatchObject({ state: 'succeeded', outcome: 'success', from: '2', to: '1', mode: 'enforce', trigger: 'rule', rule: 'ErrorsHigh' });
+    expect(episode.reason).toMatch(/^error ratio 10% \(\d+ of \d+\) > 5%/);
+    expect(episode.steps.map((step) => [step.name, step.state])).toEqual([
+      ['stage 1 on a', 'done'],
+      ['stage 1 on b', 'done'],
+      ['switch 1 on a', 'done'],
+      ['switch 1 on b', 'done'],
+    ]);
+    expect(plane.switches).toEqual(['a: 2 -> 1', 'b: 2 -> 1']);
+    expect(episode.smokeTests).toEqual([]);
+    expect(finished).toHaveLength(1);
+    expect(await journal.quarantine()).toMatchObject([{ version: '2', by: 'rollbackd' }]);
+    expect((await journal.decisions({})).map((decision) => [decision.decision, decision.reason])).toEqual([['rollback', 'go']]);
+    expect(await journal.verify()).toMatchObject({ ok: true });
+    await app.stop(0);
+  });
+
+  it('tests the staged version before traffic moves, and the serving one after', async () => {
+    const when: string[] = [];
+    const smoke: SmokeRunner = { run: async (_test, context) => [{ name: `asked while ${plane.serving().join()} serve`, outcome: 'passed', durationMs: when.push(context.to), detail: '' }] };
+    const { app } = await start({ smoke, model: { rollback: policy, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'stop', requests: [] } } });
+
+    await pass(minuteMs);
+
+    expect((await only()).smokeTests.map((result) => [result.when, result.name])).toEqual([
+      ['staged', 'asked while 2,2 serve'],
+      ['serving', 'asked while 1,1 serve'],
+    ]);
+    await app.stop(0);
+  });
+
+  it('moves nothing when the staged version fails its smoke test', async () => {
+    const smoke: SmokeRunner = { run: async () => [{ name: 'one transaction', outcome: 'failed', durationMs: 5, detail: 'status 500, expected 200' }] };
+    const { app } = await start({ smoke, model: { rollback: policy, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'stop', requests: [] } } });
+
+    await pass(minuteMs);
+
+    const episode = await only();
+    expect(episode).toMatchObject({ state: 'failed', outcome: 'failure', switchedAtMs: null });
+    expect(episode.detail).toBe('the smoke test failed on the staged version 1: one transaction: status 500, expected 200. Nothing moved: 2 still serves. Look why 1 does not come up, or roll back to another version by hand');
+    expect(plane.switches).toEqual([]);
+    expect(plane.applied).toEqual(['stage 1 on a', 'stage 1 on b', 'undo stage 1 on b', 'undo stage 1 on a']);
+    expect(await journal.quarantine()).toEqual([]);
+    await app.stop(0);
+  });
+
+  it('takes the next target when the policy says so', async () => {
+    plane = aPlane({ broken: { '1': 'no such file' } });
+    const next = { ...policy, knownGood: { ...policy.knownGood, versions: ['1', '0'] } };
+    const { app } = await start({ smoke: passingSmoke, model: { rollback: next, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'next_target', requests: [] } } });
+
+    await pass(6 * minuteMs, new Set(['0']));
+
+    const episode = await only();
+    expect(episode).toMatchObject({ state: 'succeeded', to: '0', triedTargets: ['1'] });
+    expect(episode.refusedTargets).toEqual([{ version: '1', reason: 'stage 1 on a: no such file' }]);
+    expect(plane.switches).toEqual(['a: 2 -> 0', 'b: 2 -> 0']);
+    await app.stop(0);
+  });
+
+  it('leaves what serves alone when the target will not load', async () => {
+    plane = aPlane({ broken: { '1': 'no such file' } });
+    const { app } = await start();
+
+    await pass(minuteMs);
+
+    expect(await only()).toMatchObject({ state: 'failed', outcome: 'failure', detail: 'stage 1 on a: no such file. Nothing moved: 2 still serves. Look why 1 does not come up, or roll back to another version by hand' });
+    expect(plane.serving()).toEqual(['2', '2']);
+    await app.stop(0);
+  });
+
+  it('does nothing in a dry run but record, once a breach', async () => {
+    const { app } = await start({ model: { rollback: { ...policy, mode: 'dry_run' } } });
+
+    await pass(2 * minuteMs);
+
+    expect(await only()).toMatchObject({ state: 'recorded', outcome: null, mode: 'dry_run', detail: 'dry run: would have rolled back 2 to 1 (vouched for in known_good.versions)' });
+    expect(plane.applied).toEqual([]);
+    await app.stop(0);
+  });
+
+  it('lets --dry-run beat every mode: enforce', async () => {
+    const { app } = await start({ forceDryRun: true });
+
+    await pass(minuteMs);
+
+    expect((await only()).state).toBe('recorded');
+    expect(plane.applied).toEqual([]);
+    await app.stop(0);
+  });
+
+  it('holds when every version with traffic fails alike', async () => {
+    const { app } = await start();
+    source.traffic.set('1', { requests: 100, errorRatio: 0.1 });
+
+    await clock.advance(minuteMs);
+
+    expect(await journal.episodes({})).toEqual([]);
+    expect(await journal.decisions({})).toMatchObject([{ decision: 'notify' }, { decision: 'hold', reason: 'breach_everywhere' }]);
+    await app.stop(0);
+  });
+
+  it.each([
+    ['the source fails', (): void => void (source.failure = 'prometheus answered 503')],
+    ['there is no traffic', (): void => void source.traffic.clear()],
+    ['traffic is below min_requests', (): void => void source.traffic.set('2', { requests: 1, errorRatio: 1 })],
+    ['the plane cannot be observed', (): void => void (plane.unreachable = 'connection refused')],
+    ['the plane is not safe to change', (): void => void (plane.refusals = ['the list is not what the server serves'])],
+  ])('does nothing when %s', async (_name, spoil) => {
+    spoil();
+    const { app } = await start();
+
+    await clock.advance(3 * minuteMs);
+
+    expect(await journal.episodes({})).toEqual([]);
+    expect(plane.applied).toEqual([]);
+    await app.stop(0);
+  });
+
+  it('stands down, touching nothing, when someone else switches while it stages', async () => {
+    const { app } = await start();
+    await clock.advance(2_500);
+
+    plane.switchBehindTheBack('3');
+    await pass(minuteMs);
+
+    const episode = await only();
+    expect(episode).toMatchObject({ state: 'aborted', outcome: 'failure' });
+    expect(episode.detail).toContain('stopped (version_changed): version 3 serves now, not 2');
+    expect(plane.switches).toEqual([]);
+    expect(plane.serving()).toEqual(['3', '3']);
+    await app.stop(0);
+  });
+
+  it('corrects a switch that was taken back once, then reports it', async () => {
+    const { app } = await start();
+    await pass(30_000);
+    expect((await only()).state).toBe('watching');
+
+    plane.switchBehindTheBack('2');
+    await pass(30_000);
+    expect(plane.serving()).toEqual(['1', '1']);
+    expect(await only()).toMatchObject({ state: 'watching', corrected: true });
+
+    plane.switchBehindTheBack('2');
+    await pass(30_000);
+    const episode = await only();
+    expect(episode).toMatchObject({ state: 'failed', outcome: 'failure' });
+    expect(episode.detail).toContain('the switch was taken back by someone else: a serves 2, b serves 2. Not fought');
+    await app.stop(0);
+  });
+
+  it('fails, and never puts the bad version back, when the numbers do not recover', async () => {
+    const { app } = await start();
+
+    await pass(8 * minuteMs, new Set());
+
+    const [episode] = await journal.episodes({});
+    expect(episode).toMatchObject({ state: 'failed', outcome: 'failure' });
+    expect(episode?.detail).toContain('1 serves, but the numbers did not recover within 5m: ErrorsHigh: error ratio 10%');
+    expect(plane.serving()).toEqual(['1', '1']);
+    await app.stop(0);
+  });
+
+  it('ends unknown when nobody can tell whether it helped', async () => {
+    const { app } = await start();
+    while (plane.switches.length < 2) await clock.advance(250);
+
+    source.failure = 'prometheus answered 503';
+    await clock.advance(6 * minuteMs);
+
+    expect(await only()).toMatchObject({ state: 'failed', outcome: 'unknown', detail: expect.stringContaining('whether it helped is not known after 5m: ErrorsHigh: prometheus answered 503') as string });
+    await app.stop(0);
+  });
+
+  it('waits for approval and lets it expire', async () => {
+    const { app } = await start({ model: { rollback: { ...policy, requireApproval: 'always' } } });
+
+    await clock.advance(29 * minuteMs);
+    expect((await only()).state).toBe('pending_approval');
+    await clock.advance(2 * minuteMs);
+
+    const [expired] = (await journal.episodes({})).toReversed();
+    expect(expired).toMatchObject({ state: 'rejected', outcome: 'failure', detail: 'nobody approved it within 30m' });
+    expect(plane.applied).toEqual([]);
+    await app.stop(0);
+  });
+
+  it('repeats nothing blind after an answer that may have been carried out', async () => {
+    let lost = 1;
+    plane.afterApply = () => (lost-- > 0 ? { kind: 'indeterminate', detail: 'connection lost after send', class: 'indeterminate' } : undefined);
+    const { app } = await start();
+
+    await pass(6 * minuteMs);
+
+    expect(await only()).toMatchObject({ state: 'succeeded' });
+    expect(plane.switches).toEqual(['a: 2 -> 1', 'b: 2 -> 1']);
+    await app.stop(0);
+  });
+
+  it('obeys a pause before the next mutation and takes the staging back', async () => {
+    const { app } = await start();
+    await clock.advance(2_500);
+
+    await app.memory.append([{ type: 'paused', pause: { model: null, sinceMs: clock.nowMs(), untilMs: null, reason: 'incident', by: 'ada' } }]);
+    await pass(minuteMs);
+
+    expect(await only()).toMatchObject({ state: 'aborted', detail: expect.stringContaining('stopped (paused): all models are paused until resumed by ada: incident. Nothing moved: 2 still serves') as string });
+    expect(plane.serving()).toEqual(['2', '2']);
+    await app.stop(0);
+  });
+
+  it('keeps the cooldown after an episode', async () => {
+    const { app } = await start();
+    await pass(6 * minuteMs);
+
+    plane.switchBehindTheBack('2');
+    await pass(2 * minuteMs);
+
+    expect(await journal.episodes({})).toHaveLength(1);
+    expect((await journal.decisions({}))[0]).toMatchObject({ decision: 'hold', reason: 'cooldown' });
+    await app.stop(0);
+  });
+});
+
+describe('a process killed at any instant', () => {
+  const model = aModel({ rollback: policy, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'stop', requests: [] } });
+
+  /** Plays one run that dies at the n-th crossing of the journal or the plane, then starts again on the same journal. */
+  async function play(crashAt: number): Promise<{ crossings: number; episodes: readonly Episode[]; switches: readonly string[] }> {
+    const clock = new FakeClock();
+    const journal = await openMemoryJournal({ clock });
+    const source = new FakeSource();
+    const plane = new FakePlane({ clock, serving: '2', loadMs: 2_000 });
+    let crossings = 0;
+    let dead = false;
+    const cross = (): void => {
+      crossings += 1;
+      if (crossings === crashAt) dead = true;
+      if (dead) throw new Error('killed');
+    };
+    const append: Journal['append'] = async (events) => {
+      cross();
+      const stored = await journal.append(events);
+      cross();
+      return stored;
+    };
+    const mortal = new Proxy<Journal>(journal, {
+      get: (target, key) => {
+        if (key === 'append') return append;
+        const value: unknown = Reflect.get(target, key, target);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
+    plane.beforeApply = () => void cross();
+    plane.afterApply = () => void cross();
+    source.traffic.set('2', { requests: 100, errorRatio: 0.1 });
+    const follow = async (durationMs: number): Promise<void> => {
+      for (let passedMs = 0; passedMs < durationMs; passedMs += 1_000) {
+        await clock.advance(1_000);
+        const serving = new Set(plane.serving());
+        for (const version of ['1', '2']) source.traffic.set(version, { requests: serving.has(version) ? 100 : 0, errorRatio: version === '2' ? 0.1 : 0 });
+      }
+    };
+
+    const first = await setStage({ clock, journal: mortal, plane, source, model });
+    first.app.start();
+    await follow(minuteMs);
+    // The process is gone: nothing of it may run on.
+    first.app.hurry();
+    plane.beforeApply = null;
+    plane.afterApply = null;
+    await clock.advance(2_000);
+    const second = await setStage({ clock, journal, plane, source, model });
+    second.app.start();
+    await follow(10 * minuteMs);
+    await second.app.stop(0);
+    const episodes = await journal.episodes({});
+    expect(await journal.verify()).toMatchObject({ ok: true });
+    await journal.close();
+    return { crossings, episodes, switches: plane.switches };
+  }
+
+  it('switches once and ends in the right state, wherever it died', async () => {
+    const { crossings: all } = await play(Number.POSITIVE_INFINITY);
+    expect(all).toBeGreaterThan(30);
+
+    for (let crashAt = 1; crashAt <= all; crashAt += 1) {
+      const { episodes, switches } = await play(crashAt);
+
+      expect({ crashAt, switches }).toEqual({ crashAt, switches: ['a: 2 -> 1', 'b: 2 -> 1'] });
+      expect({ crashAt, states: episodes.map((episode) => episode.state) }).toEqual({ crashAt, states: ['succeeded'] });
+    }
+  });
+});

@@ -1,0 +1,81 @@
+import { consequence, decide, type Judgement } from '../../domain/decide.ts';
+import type { Decision } from '../../domain/decision.ts';
+import { formatDuration } from '../../domain/duration.ts';
+import type { Episode, Evidence, Trigger } from '../../domain/episode.ts';
+import type { Model, RollbackPolicy } from '../../domain/model.ts';
+import type { Observation } from '../../domain/observation.ts';
+import type { Rule } from '../../domain/rule.ts';
+import type { Verdict } from '../../domain/verdict.ts';
+import { createId } from '../ids.ts';
+import type { Memory } from '../memory.ts';
+import type { VerdictBoard } from '../verdict-board.ts';
+
+export type DecideContext = { readonly memory: Memory; readonly board: VerdictBoard; readonly nowMs: number };
+
+export type DecideSubject = {
+  readonly model: Model;
+  readonly policy: RollbackPolicy;
+  readonly from: string;
+  readonly rule: Rule | null;
+  readonly verdict: Verdict | null;
+  readonly observation: Observation | null;
+  readonly trigger: Trigger;
+  readonly episode: Episode | null;
+};
+
+/** Asks the guards with everything the memory knows of the model. */
+export function judgeGuards(subject: DecideSubject, context: DecideContext): Judgement {
+  const { memory, board, nowMs } = context;
+  return decide({
+    nowMs,
+    model: subject.model.name,
+    policy: subject.policy,
+    from: subject.from,
+    verdict: subject.verdict,
+    verdicts: board.of(subject.model.name),
+    observation: subject.observation,
+    pauses: memory.pauses(),
+    episodes: memory.episodes(subject.model.name),
+    ledger: memory.ledger(subject.model.name),
+    quarantine: memory.quarantine(subject.model.name),
+    byHand: subject.trigger === 'manual',
+    episode: subject.episode,
+  });
+}
+
+/** The decision as it is recorded. */
+export function toDecision(subject: DecideSubject, judgement: Judgement, nowMs: number, episode: string | null): Decision {
+  return {
+    id: createId('dc', nowMs),
+    atMs: nowMs,
+    model: subject.model.name,
+    version: subject.from,
+    rule: subject.rule?.alert ?? null,
+    trigger: subject.trigger,
+    decision: consequence(judgement),
+    reason: judgement.reason,
+    detail: judgement.detail,
+    held: judgement.held,
+    target: judgement.choice.target,
+    episode,
+    verdict: subject.verdict?.reason ?? '',
+    value: subject.verdict?.value ?? null,
+    threshold: subject.verdict?.threshold ?? null,
+    requests: subject.verdict?.requests ?? null,
+  };
+}
+
+/** The numbers of the decision, frozen. */
+export function freezeEvidence(subject: DecideSubject, target: string, board: VerdictBoard, queries: readonly string[]): Evidence {
+  const { rule, verdict } = subject;
+  const baseline = rule === null ? undefined : board.of(subject.model.name).find((other) => other.rule === rule.id && other.version === target);
+  return {
+    signal: verdict?.signal ?? 'manual',
+    value: verdict?.value ?? null,
+    threshold: verdict?.threshold ?? null,
+    requests: verdict?.requests ?? null,
+    window: rule === null || rule.condition.kind === 'expr' ? null : formatDuration(rule.condition.windowMs),
+    baseline: baseline === undefined || baseline.value === null ? null : { version: target, value: baseline.value },
+    series: queries,
+  };
+}

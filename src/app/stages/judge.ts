@@ -1,0 +1,35 @@
+import { judge } from '../../domain/judge.ts';
+import type { JournalEvent } from '../../domain/event.ts';
+import type { RuleState, Verdict } from '../../domain/verdict.ts';
+import { type Memory, ruleStateKey } from '../memory.ts';
+import type { Measured } from './measure.ts';
+
+/** Verdicts of one rule, and what must be journalled of its memory. */
+export type Judged = { readonly verdicts: readonly Verdict[]; readonly journalled: Readonly<Record<string, RuleState | null>> };
+
+/**
+ * Judges every version of every rule. A state is journalled while something pends or fires (so that `for` survives a restart)
+ * and once more when that ends; the rest is only held.
+ */
+export function judgeAll(measured: readonly Measured[], memory: Memory, context: { nowMs: number; intervalMs: number }): Judged {
+  const verdicts: Verdict[] = [];
+  const journalled: Record<string, RuleState | null> = {};
+  for (const { rule, byVersion } of measured) {
+    for (const [version, measurement] of byVersion) {
+      const before = memory.ruleState(rule.id, version);
+      const result = judge({ rule, version, measurement, state: before, ...context });
+      verdicts.push(result.verdict);
+      const matters = result.state.breachingSinceMs !== null || result.state.firingSinceMs !== null;
+      const mattered = before !== null && (before.breachingSinceMs !== null || before.firingSinceMs !== null);
+      if (matters) journalled[ruleStateKey(rule.id, version)] = result.state;
+      else if (mattered) journalled[ruleStateKey(rule.id, version)] = null;
+      memory.holdRuleState(result.state);
+    }
+  }
+  return { verdicts, journalled };
+}
+
+/** The journal's event for changed states, none when nothing changed. */
+export function ruleStateEvents(journalled: Readonly<Record<string, RuleState | null>>): readonly JournalEvent[] {
+  return Object.keys(journalled).length === 0 ? [] : [{ type: 'rule_states', states: journalled }];
+}

@@ -1,0 +1,192 @@
+import type { Answer, ExprQuestion, Measurement, Question } from '../../domain/measurement.ts';
+import type { Matcher, Model } from '../../domain/model.ts';
+import type { Source } from '../../domain/ports.ts';
+import type { Rule } from '../../domain/rule.ts';
+
+/** Window of the request count beside an `expr` without a range selector. */
+const exprWindowMs = 300_000;
+
+/** What is asked of one model in a turn. */
+export type MeasureTask = {
+  readonly model: Model;
+  readonly rules: readonly Rule[];
+  /** Versions the plane serves, main one first; may be empty when it could not be observed. */
+  readonly serving: readonly string[];
+  /** Windows do not reach back behind this instant (a switch): ms since 1970, `null` = no cut. */
+  readonly sinceMs: number | null;
+};
+
+/** Measurements of one rule per version, as the plane names it. */
+export type Measured = { readonly rule: Rule; readonly byVersion: ReadonlyMap<string, Measurement>; readonly error: string | null };
+
+type Asked = { readonly rule: Rule; readonly windowMs: number; readonly requests?: string; readonly errors?: string; readonly buckets?: string; readonly newest?: string; readonly expr?: string };
+
+/** Collects the questions of a whole turn, so that equal ones are asked once and alike ones in one query, and reads the answers back. */
+export class MeasurePlan {
+  readonly #questions = new Map<string, Question>();
+  readonly #exprs = new Map<string, ExprQuestion>();
+  readonly #tasks: { readonly task: MeasureTask; readonly asked: readonly Asked[] }[] = [];
+  readonly #nowMs: number;
+
+  constructor(nowMs: number) {
+    this.#nowMs = nowMs;
+  }
+
+  add(task: MeasureTask): void {
+    this.#tasks.push({ task, asked: task.rules.map((rule) => this.#askFor(task, rule)) });
+  }
+
+  get questions(): readonly Question[] {
+    return [...this.#questions.values()];
+  }
+
+  /** Asks everything of one source at one instant. Never throws: a failing source gives `error` measurements. */
+  async measure(source: Source, signal: AbortSignal): Promise<ReadonlyMap<string, readonly Measured[]>> {
+    const [counted, evaluated] = await Promise.all([
+      this.#questions.size === 0 ? new Map<string, Answer>() : source.ask(this.questions, this.#nowMs, signal),
+      this.#exprs.size === 0 || source.askExpr === null ? new Map<string, Answer>() : source.askExpr([...this.#exprs.values()], this.#nowMs, signal),
+    ]);
+    return this.read(new Map([...counted, ...evaluated]));
+  }
+
+  /** Reads given answers back into measurements, per model. */
+  read(answers: ReadonlyMap<string, Answer>): ReadonlyMap<string, readonly Measured[]> {
+    return new Map(this.#tasks.map(({ task, asked }) => [task.model.name, asked.map((question) => read(task, question, answers))]));
+  }
+
+  #askFor(task: MeasureTask, rule: Rule): Asked {
+    const { signals } = task.model;
+    const { condition } = rule;
+    const windowMs = this.#cut(task, condition.kind === 'expr' ? condition.rangeMs || exprWindowMs : condition.windowMs);
+    const newest = this.#question(task.model, 'newest', signals.requests.metric, signals.requests.matchers, windowMs);
+    switch (condition.kind) {
+      case 'error_ratio': {
+        const requests = this.#question(task.model, 'increase', signals.requests.metric, signals.requests.matchers, windowMs);
+        const selector = errorSelector(task.model);
+        const errors = selector === null ? {} : { errors: this.#question(task.model, 'increase', selector.metric, selector.matchers, windowMs) };
+        return { rule, windowMs, requests, newest, ...errors };
+      }
+      case 'request_rate':
+        return { rule, windowMs, newest, requests: this.#question(task.model, 'increase', signals.requests.metric, signals.requests.matchers, windowMs) };
+      case 'latency': {
+        const { latency } = signals;
+        if (latency === null) return { rule, windowMs, newest };
+        return {
+          rule,
+          windowMs,
+          newest: this.#question(task.model, 'newest', `${latency.metric}_count`, latency.matchers, windowMs),
+          buckets: this.#question(task.model, 'buckets', `${latency.metric}_bucket`, latency.matchers, windowMs),
+        };
+      }
+      case 'expr': {
+        const expr = `expr ${rule.id}`;
+        this.#exprs.set(expr, { id: expr, expr: condition.expr });
+        if (condition.minRequests === null) return { rule, windowMs, expr };
+        return { rule, windowMs, expr, newest, requests: this.#question(task.model, 'increase', signals.requests.metric, signals.requests.matchers, windowMs) };
+      }
+    }
+  }
+
+  #cut(task: MeasureTask, windowMs: number): number {
+    if (task.sinceMs === null) return windowMs;
+    return Math.max(1000, Math.min(windowMs, Math.floor((this.#nowMs - task.sinceMs) / 1000) * 1000));
+  }
+
+  #question(model: Model, kind: Question['kind'], metric: string, matchers: readonly Matcher[], windowMs: number): string {
+    const versionLabel = model.attribution.kind === 'label' ? model.attribution.label : null;
+    const id = JSON.stringify([kind, metric, matchers, windowMs, versionLabel]);
+    if (!this.#questions.has(id)) this.#questions.set(id, { id, kind, metric, matchers, windowMs, versionLabel });
+    return id;
+  }
+}
+
+function errorSelector(model: Model): { metric: string; matchers: readonly Matcher[] } | null {
+  const { errors, requests } = model.signals;
+  if (errors === null) return null;
+  return errors.metric === null ? { metric: requests.metric, matchers: [...requests.matchers, ...errors.matchers] } : { metric: errors.metric, matchers: errors.matchers };
+}
+
+function read(task: MeasureTask, asked: Asked, answers: ReadonlyMap<string, Answer>): Measured {
+  const error = firstError(asked, answers);
+  const collected = new Map<string, MutableMeasurement>();
+  const at = (version: string): MutableMeasurement => {
+    let found = collected.get(version);
+    if (found === undefined) collected.set(version, (found = emptyMeasurement(asked.windowMs, error)));
+    return found;
+  };
+  for (const version of task.serving) at(version);
+  if (error === null) fill(task, asked, answers, at);
+  const ambiguous = ambiguity(task);
+  if (ambiguous !== null) for (const found of collected.values()) found.error = ambiguous;
+  return { rule: asked.rule, byVersion: collected, error };
+}
+
+type MutableMeasurement = { -readonly [K in keyof Measurement]: Measurement[K] };
+
+function emptyMeasurement(windowMs: number, error: string | null): MutableMeasurement {
+  return { requests: null, errors: null, buckets: null, value: null, newestMs: null, windowMs, error };
+}
+
+function firstError(asked: Asked, answers: ReadonlyMap<string, Answer>): string | null {
+  for (const id of [asked.requests, asked.errors, asked.buckets, asked.newest, asked.expr]) {
+    if (id === undefined) continue;
+    const answer = answers.get(id);
+    if (answer === undefined) return 'the source gave no answer';
+    if (answer.kind === 'error') return answer.reason;
+  }
+  return null;
+}
+
+/** With `attribution: serving` the numbers of two versions cannot be told apart. */
+function ambiguity(task: MeasureTask): string | null {
+  if (task.model.attribution.kind !== 'serving' || task.serving.length <= 1) return null;
+  return `versions ${task.serving.join(' and ')} serve at once and the metrics carry no version label (attribution: serving)`;
+}
+
+function fill(task: MeasureTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {
+  const nameOf = versionName(task);
+  const each = <V>(id: string | undefined, kind: Answer['kind'], use: (found: MutableMeasurement, value: V) => void): void => {
+    const answer = id === undefined ? undefined : answers.get(id);
+    if (answer === undefined || answer.kind !== kind || !('byVersion' in answer)) return;
+    for (const [metricVersion, value] of answer.byVersion) {
+      const version = nameOf(metricVersion);
+      if (version !== null) use(at(version), value as V);
+    }
+  };
+  each<number>(asked.newest, 'newest', (found, value) => (found.newestMs = Math.max(found.newestMs ?? 0, value)));
+  each<number>(asked.requests, 'increase', (found, value) => {
+    found.requests = (found.requests ?? 0) + value;
+    // A complete answer without a series of failures means none failed.
+    found.errors ??= asked.errors === undefined ? null : 0;
+  });
+  each<number>(asked.errors, 'increase', (found, value) => (found.errors = (found.errors ?? 0) + value));
+  const unit = task.model.signals.latency?.unitSeconds ?? 1;
+  each<ReadonlyMap<number, number>>(asked.buckets, 'buckets', (found, value) => {
+    const sum = new Map(found.buckets ?? []);
+    for (const [bound, count] of value) sum.set(bound * unit, (sum.get(bound * unit) ?? 0) + count);
+    found.buckets = sum;
+    found.requests = sum.get(Number.POSITIVE_INFINITY) ?? null;
+  });
+  fillExpr(task, asked, answers, at);
+}
+
+function fillExpr(task: MeasureTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {
+  const answer = asked.expr === undefined ? undefined : answers.get(asked.expr);
+  if (answer?.kind !== 'expr') return;
+  const nameOf = versionName(task);
+  const { attribution } = task.model;
+  for (const element of answer.elements) {
+    const label = attribution.kind === 'label' ? element.labels[attribution.label] : '';
+    const version = label === undefined ? null : nameOf(label);
+    if (version !== null) at(version).value = element.value;
+  }
+}
+
+/** Metrics' name of a version → the plane's; `null` when it names none. */
+function versionName(task: MeasureTask): (metricVersion: string) => string | null {
+  const { model, serving } = task;
+  if (model.attribution.kind === 'serving') return () => serving[0] ?? null;
+  if (model.versionMap === null) return (name) => (name === '' ? null : name);
+  const pattern = new RegExp(`^(?:${model.versionMap})$`, 'u');
+  return (name) => pattern.exec(name)?.[1] ?? null;
+}

@@ -1,0 +1,40 @@
+import { find } from '../../domain/judge.ts';
+import type { Episode } from '../../domain/episode.ts';
+import type { Model } from '../../domain/model.ts';
+import type { Source } from '../../domain/ports.ts';
+import type { Rule } from '../../domain/rule.ts';
+import { MeasurePlan } from './measure.ts';
+
+export type Recovery = { readonly kind: 'recovered' | 'breaching' | 'unknown'; readonly reason: string };
+
+/**
+ * Recovery means: every acting rule of the model is `ok` on the target, on requests since the switch (design 7).
+ * An expression cannot be cut at the switch, so it is believed only once its longest range lies behind the switch, or when it has no element for the target.
+ */
+export async function judgeRecovery(input: {
+  episode: Episode;
+  model: Model;
+  source: Source | null;
+  rules: readonly Rule[];
+  switchedAtMs: number;
+  nowMs: number;
+  signal: AbortSignal;
+}): Promise<Recovery> {
+  const { episode, model, source, rules, switchedAtMs, nowMs } = input;
+  if (source === null) return { kind: 'unknown', reason: 'the source of its numbers is gone from the files' };
+  if (rules.length === 0) return { kind: 'recovered', reason: 'no rule of the model acts, so there is nothing to wait for' };
+  if (nowMs - switchedAtMs < 1000) return { kind: 'unknown', reason: 'no time has passed since the switch' };
+  const plan = new MeasurePlan(nowMs);
+  plan.add({ model, rules, serving: [episode.to], sinceMs: switchedAtMs });
+  const measured = (await plan.measure(source, input.signal)).get(model.name) ?? [];
+  const findings = measured.map(({ rule, byVersion }) => {
+    const measurement = byVersion.get(episode.to);
+    if (measurement === undefined) return { rule, kind: 'no_data' as const, words: 'no sample of this version' };
+    const finding = find(rule, measurement, nowMs);
+    const tooEarly = rule.condition.kind === 'expr' && finding.kind === 'breaching' && nowMs - switchedAtMs < rule.condition.rangeMs;
+    return { rule, kind: tooEarly ? ('no_data' as const) : finding.kind, words: tooEarly ? 'its range still reaches behind the switch' : finding.words };
+  });
+  const words = findings.map((finding) => `${finding.rule.alert}: ${finding.words}`).join('; ');
+  if (findings.every((finding) => finding.kind === 'ok')) return { kind: 'recovered', reason: words };
+  return { kind: findings.some((finding) => finding.kind === 'breaching') ? 'breaching' : 'unknown', reason: words };
+}

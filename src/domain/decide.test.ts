@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest';
+import { aLedgerEntry, anEpisode, anObservation, aPolicy, aVerdict, noonMs } from '../../test/support/builders.ts';
+import { consequence, type DecideInput, decide } from './decide.ts';
+
+function input(changes: Partial<DecideInput> = {}): DecideInput {
+  return {
+    nowMs: noonMs,
+    model: 'fraud',
+    policy: aPolicy(),
+    from: '2',
+    verdict: aVerdict(),
+    verdicts: [aVerdict()],
+    observation: anObservation('2'),
+    pauses: [],
+    episodes: [],
+    ledger: [aLedgerEntry('1'), aLedgerEntry('2', { servingSinceMs: noonMs - 60_000, healthyMs: 0 })],
+    quarantine: [],
+    byHand: false,
+    episode: null,
+    ...changes,
+  };
+}
+
+describe('decide', () => {
+  it('goes when no guard holds, to the last version with a healthy record', () => {
+    const judgement = decide(input());
+
+    expect(judgement.reason).toBe('go');
+    expect(judgement.choice.target).toBe('1');
+    expect(consequence(judgement)).toBe('rollback');
+  });
+
+  const finished = anEpisode({ id: 'rb_00', state: 'succeeded', outcome: 'success', startedAtMs: noonMs - 700_000, finishedAtMs: noonMs - 600_000 });
+  const rows: readonly [string, Partial<DecideInput>, string, RegExp][] = [
+    ['paused for this model', { pauses: [{ model: 'fraud', sinceMs: noonMs - 1, untilMs: null, reason: 'load test', by: 'ada' }] }, 'paused', /the model is paused until resumed by ada: load test/],
+    ['paused for all models', { pauses: [{ model: null, sinceMs: noonMs - 1, untilMs: noonMs + 1, reason: 'x', by: 'ada' }] }, 'paused', /all models are paused/],
+    ['an episode is open', { episodes: [anEpisode({ state: 'watching' })] }, 'already_rolling_back', /episode rb_01 \(2 to 1\) is watching/],
+    ['in the cooldown', { episodes: [finished] }, 'cooldown', /ended 10m ago, cooldown: 30m/],
+    ['the budget is spent', { policy: aPolicy({ cooldownMs: 0, maxPer: { count: 1, windowMs: 3_600_000 } }), episodes: [finished] }, 'budget_spent', /1 rollbacks in the last 1h, max_per: 1/],
+    ['every version breaches', { verdicts: [aVerdict(), aVerdict({ version: '1' })] }, 'breach_everywhere', /so it is not the version/],
+    ['every other version is at least pending', { verdicts: [aVerdict(), aVerdict({ version: '1', kind: 'pending' })] }, 'breach_everywhere', /1: error ratio/],
+    ['no version has a record', { ledger: [] }, 'no_target', /no other version is known/],
+    ['the only target is quarantined', { quarantine: [{ model: 'fraud', version: '1', sinceMs: 0, untilMs: noonMs + 1, reason: 'rolled back', by: 'rollbackd' }] }, 'no_target', /1: quarantined until/],
+    ['the only target would not load', { observation: anObservation('2', { versions: [{ id: '2', state: 'available' }, { id: '1', state: 'failed', detail: 'no such file' }] }) }, 'no_target', /could not load it: no such file/],
+    ['the plane says its list is not the truth', { observation: anObservation('2', { refusals: ['ranker is listed but NOT_FOUND'] }) }, 'no_target', /not safe to change: ranker is listed but NOT_FOUND/],
+    ['the plane could not be observed', { observation: null }, 'no_target', /could not be observed/],
+    ['someone else switched meanwhile', { observation: anObservation('3') }, 'version_changed', /version 3 serves now, not 2/],
+    ['approval is always asked for', { policy: aPolicy({ requireApproval: 'always' }) }, 'approval_needed', /require_approval: always/],
+    ['a version served for long', { ledger: [aLedgerEntry('1'), aLedgerEntry('2', { servingSinceMs: noonMs - 8 * 86_400_000 })] }, 'approval_needed', /longer than approval_after: 1w/],
+    ['in a dry run', { policy: aPolicy({ mode: 'dry_run' }) }, 'dry_run', /mode is dry_run/],
+  ];
+  it.each(rows)('holds when %s', (_name, changes, reason, detail) => {
+    const judgement = decide(input(changes));
+
+    expect(judgement.reason).toBe(reason);
+    expect(judgement.detail).toMatch(detail);
+  });
+
+  it('does not call it everywhere when another version with traffic is well', () => {
+    const judgement = decide(input({ verdicts: [aVerdict(), aVerdict({ version: '1', kind: 'ok' }), aVerdict({ version: '0', kind: 'breach' })] }));
+
+    expect(judgement.reason).toBe('go');
+  });
+
+  it('does not take a version without data for one with traffic', () => {
+    expect(decide(input({ verdicts: [aVerdict(), aVerdict({ version: '1', kind: 'no_data' })] })).reason).toBe('go');
+  });
+
+  it('never picks a target that breaches now by any rule', () => {
+    const other = aVerdict({ version: '1', rule: 'fraud/LatencyHigh', kind: 'breach', reason: 'p99 latency 900ms > 250ms' });
+
+    expect(decide(input({ verdicts: [aVerdict(), other] }))).toMatchObject({ reason: 'no_target', detail: expect.stringContaining('breaching now: p99 latency 900ms') as string });
+  });
+
+  it('records all guards that hold, in order', () => {
+    const judgement = decide(input({ policy: aPolicy({ mode: 'dry_run' }), ledger: [], observation: anObservation('3') }));
+
+    expect(judgement.held.map((guard) => guard.reason)).toEqual(['no_target', 'version_changed', 'dry_run']);
+    expect(consequence(judgement)).toBe('hold');
+  });
+
+  it('records a dry run rather than asking for approval', () => {
+    expect(consequence(decide(input({ policy: aPolicy({ mode: 'dry_run', requireApproval: 'always' }) })))).toBe('dry_run');
+  });
+
+  it('lets a rollback by hand skip cooldown, budget, breach_everywhere and approval, and nothing else', () => {
+    const policy = aPolicy({ maxPer: { count: 1, windowMs: 3_600_000 }, requireApproval: 'always' });
+
+    expect(decide(input({ byHand: true, policy, episodes: [finished], verdict: null })).reason).toBe('go');
+    expect(decide(input({ byHand: true, policy, pauses: [{ model: null, sinceMs: 0, untilMs: null, reason: 'x', by: 'y' }] })).reason).toBe('paused');
+  });
+
+  it('takes its own switch under way for no change by somebody else', () => {
+    const episode = anEpisode({ state: 'switching' });
+
+    expect(decide(input({ episode, episodes: [episode], observation: anObservation('1') })).reason).toBe('go');
+    expect(decide(input({ episode, episodes: [episode], observation: anObservation('9') })).reason).toBe('version_changed');
+  });
+
+  it('counts neither dry runs nor rejected episodes for cooldown and budget', () => {
+    const dry = anEpisode({ id: 'rb_a', mode: 'dry_run', state: 'recorded', finishedAtMs: noonMs - 1, startedAtMs: null });
+    const rejected = anEpisode({ id: 'rb_b', state: 'rejected', outcome: 'failure', finishedAtMs: noonMs - 1, startedAtMs: null });
+
+    expect(decide(input({ episodes: [dry, rejected] })).reason).toBe('go');
+  });
+});

@@ -1,0 +1,147 @@
+import type { Decision, GuardReason, HeldGuard } from './decision.ts';
+import { formatDuration } from './duration.ts';
+import type { Episode } from './episode.ts';
+import type { RollbackPolicy } from './model.ts';
+import { mainVersion, type Observation } from './observation.ts';
+import type { LedgerEntry, Pause, QuarantineEntry } from './records.ts';
+import { chooseTarget, type TargetChoice } from './target.ts';
+import type { Verdict } from './verdict.ts';
+import { spell } from './words.ts';
+
+export type DecideInput = {
+  readonly nowMs: number;
+  readonly model: string;
+  /** The model's defaults with the rule's overrides, and `dry_run` forced by `--dry-run`. */
+  readonly policy: RollbackPolicy;
+  /** The version in breach, as the plane names it. */
+  readonly from: string;
+  /** `null` for a rollback by hand. */
+  readonly verdict: Verdict | null;
+  /** This turn's verdicts for all versions of the model, by every rule. */
+  readonly verdicts: readonly Verdict[];
+  /** Fresh and thorough; `null` when the plane could not be observed. */
+  readonly observation: Observation | null;
+  readonly pauses: readonly Pause[];
+  /** Episodes of this model, open ones and those of at least the longest cooldown and budget window. */
+  readonly episodes: readonly Episode[];
+  readonly ledger: readonly LedgerEntry[];
+  readonly quarantine: readonly QuarantineEntry[];
+  readonly byHand: boolean;
+  /** The episode on whose behalf the guards are asked again before a mutation; `null` at the first decision. */
+  readonly episode: Episode | null;
+};
+
+export type Judgement = {
+  /** First guard that holds, or `go`. */
+  readonly reason: GuardReason;
+  readonly detail: string;
+  /** All that hold, in order. */
+  readonly held: readonly HeldGuard[];
+  readonly choice: TargetChoice;
+};
+
+/** Asks every guard in the order of design 7. All are recorded; the first that holds is the reason. */
+export function decide(input: DecideInput): Judgement {
+  const choice = targetOf(input);
+  const held: HeldGuard[] = [];
+  const ask = (reason: GuardReason, detail: string | null): void => {
+    if (detail !== null) held.push({ reason, detail });
+  };
+  ask('paused', paused(input));
+  ask('already_rolling_back', alreadyRollingBack(input));
+  if (!input.byHand) ask('cooldown', cooldown(input));
+  if (!input.byHand) ask('budget_spent', budgetSpent(input));
+  if (!input.byHand) ask('breach_everywhere', breachEverywhere(input));
+  ask('no_target', choice.target === null ? `no version to go back to: ${choice.reason}` : null);
+  ask('version_changed', versionChanged(input));
+  if (!input.byHand) ask('approval_needed', approvalNeeded(input));
+  ask('dry_run', input.policy.mode === 'enforce' ? null : `mode is ${input.policy.mode}`);
+  const first = held[0] ?? { reason: 'go' as const, detail: `roll back ${input.from} to ${choice.target ?? '?'} (${choice.reason})` };
+  return { ...first, held, choice };
+}
+
+/** What a judgement leads to. A dry run is only ever recorded, also where approval would be asked for. */
+export function consequence(judgement: Judgement): Decision['decision'] {
+  const reasons = new Set(judgement.held.map((guard) => guard.reason));
+  const onlySoft = [...reasons].every((reason) => reason === 'dry_run' || reason === 'approval_needed');
+  if (!onlySoft) return 'hold';
+  if (reasons.has('dry_run')) return 'dry_run';
+  return reasons.has('approval_needed') ? 'approval' : 'rollback';
+}
+
+function targetOf(input: DecideInput): TargetChoice {
+  if (input.observation === null) return { target: null, reason: 'the control plane could not be observed', refused: [] };
+  if (input.observation.refusals.length > 0) return { target: null, reason: `the control plane is not safe to change: ${input.observation.refusals.join('; ')}`, refused: [] };
+  if (input.episode !== null && input.episode.state !== 'pending_approval') return stillGood(input, input.episode.to);
+  return chooseTarget({ ...input, observation: input.observation, tried: input.episode?.triedTargets ?? [] });
+}
+
+/** Before a mutation the target is not chosen anew, only refused if it went bad meanwhile. */
+function stillGood(input: DecideInput, target: string): TargetChoice {
+  const breaching = input.verdicts.find((verdict) => verdict.version === target && verdict.kind === 'breach');
+  if (breaching !== undefined) return { target: null, reason: `${target} is breaching now: ${breaching.reason}`, refused: [] };
+  const quarantined = input.quarantine.find((entry) => entry.version === target && entry.untilMs > input.nowMs);
+  if (quarantined !== undefined) return { target: null, reason: `${target} was quarantined meanwhile (${quarantined.reason})`, refused: [] };
+  return { target, reason: 'chosen when the episode opened', refused: [] };
+}
+
+function paused(input: DecideInput): string | null {
+  const pause = input.pauses.find((entry) => (entry.model === null || entry.model === input.model) && (entry.untilMs === null || entry.untilMs > input.nowMs));
+  if (pause === undefined) return null;
+  const until = pause.untilMs === null ? 'until resumed' : `until ${new Date(pause.untilMs).toISOString()}`;
+  return `${pause.model === null ? 'all models are' : 'the model is'} paused ${until} by ${pause.by}: ${pause.reason}`;
+}
+
+function alreadyRollingBack(input: DecideInput): string | null {
+  const open = input.episodes.find((episode) => episode.finishedAtMs === null && episode.id !== input.episode?.id);
+  return open === undefined ? null : `episode ${open.id} (${open.from} to ${open.to}) is ${open.state}`;
+}
+
+/** Episodes that acted: dry runs, and those rejected before anything began, consume nothing. */
+function acted(input: DecideInput): readonly Episode[] {
+  return input.episodes.filter((episode) => episode.mode === 'enforce' && episode.startedAtMs !== null && episode.id !== input.episode?.id);
+}
+
+function cooldown(input: DecideInput): string | null {
+  for (const episode of acted(input)) {
+    const sinceMs = input.nowMs - (episode.finishedAtMs ?? input.nowMs);
+    if (episode.finishedAtMs !== null && sinceMs < input.policy.cooldownMs) {
+      return `episode ${episode.id} ended ${spell(sinceMs)} ago, cooldown: ${formatDuration(input.policy.cooldownMs)}`;
+    }
+  }
+  return null;
+}
+
+function budgetSpent(input: DecideInput): string | null {
+  const { count, windowMs } = input.policy.maxPer;
+  const spent = acted(input).filter((episode) => input.nowMs - (episode.startedAtMs ?? 0) < windowMs).length;
+  return spent < count ? null : `${spent} rollbacks in the last ${formatDuration(windowMs)}, max_per: ${count}`;
+}
+
+function breachEverywhere(input: DecideInput): string | null {
+  const { verdict } = input;
+  if (verdict === null) return null;
+  const others = input.verdicts.filter((other) => other.rule === verdict.rule && other.version !== input.from && (other.kind === 'ok' || other.kind === 'breach' || other.kind === 'pending'));
+  if (others.length === 0 || others.some((other) => other.kind === 'ok')) return null;
+  return `every version with traffic breaches alike, so it is not the version: ${others.map((other) => `${other.version}: ${other.reason}`).join('; ')}`;
+}
+
+function versionChanged(input: DecideInput): string | null {
+  if (input.observation === null) return 'what serves now could not be confirmed: the control plane could not be observed';
+  const serving = mainVersion(input.observation);
+  if (serving === input.from) return null;
+  // While our own switch is under way, the target serving is what we want.
+  if (input.episode !== null && serving === input.episode.to) return null;
+  return `${serving === null ? 'nothing' : `version ${serving}`} serves now, not ${input.from}: someone else changed it meanwhile`;
+}
+
+function approvalNeeded(input: DecideInput): string | null {
+  if (input.episode !== null) return null;
+  if (input.policy.requireApproval === 'always') return 'require_approval: always';
+  const entry = input.ledger.find((line) => line.version === input.from);
+  const servedMs = entry?.servingSinceMs == null ? 0 : input.nowMs - entry.servingSinceMs;
+  if (input.policy.approvalAfterMs > 0 && servedMs > input.policy.approvalAfterMs) {
+    return `version ${input.from} has served for ${spell(servedMs)}, longer than approval_after: ${formatDuration(input.policy.approvalAfterMs)}; a version that old is rarely the cause`;
+  }
+  return null;
+}

@@ -1,0 +1,60 @@
+import type { KnownGoodPolicy } from './model.ts';
+import type { LedgerEntry } from './records.ts';
+import type { Verdict } from './verdict.ts';
+import { count, spell } from './words.ts';
+
+/** What one turn saw of one version. */
+export type ServiceSeen = {
+  readonly model: string;
+  readonly version: string;
+  readonly nowMs: number;
+  /** Time since the turn before, ms; capped by the caller at two intervals, so that an outage of ours is not counted as health. */
+  readonly elapsedMs: number;
+  /** Whether the plane serves it. */
+  readonly serves: boolean;
+  /** Verdicts of the acting rules for this version; empty when no rule may act. */
+  readonly verdicts: readonly Verdict[];
+  /** Requests per second in the window that was judged. */
+  readonly requestsPerSecond: number | null;
+};
+
+/**
+ * Adds one turn to a version's record. Health grows only while every acting rule says `ok`; a breach sets it back to nothing;
+ * pending, no data and errors add nothing.
+ */
+export function addService(entry: LedgerEntry | null, seen: ServiceSeen): LedgerEntry {
+  const before: LedgerEntry = entry ?? {
+    model: seen.model,
+    version: seen.version,
+    firstSeenMs: seen.nowMs,
+    servingSinceMs: null,
+    lastServedMs: null,
+    healthyMs: 0,
+    healthyRequests: 0,
+    lastHealthyMs: null,
+    origin: 'watched',
+  };
+  const servingSinceMs = seen.serves ? (before.servingSinceMs ?? seen.nowMs) : null;
+  const lastServedMs = seen.serves ? seen.nowMs : before.lastServedMs;
+  const next = { ...before, servingSinceMs, lastServedMs };
+  if (seen.verdicts.some((verdict) => verdict.kind === 'breach')) return { ...next, healthyMs: 0, healthyRequests: 0 };
+  const isHealthy = seen.verdicts.length > 0 && seen.verdicts.every((verdict) => verdict.kind === 'ok');
+  if (!isHealthy) return next;
+  return {
+    ...next,
+    healthyMs: before.healthyMs + seen.elapsedMs,
+    healthyRequests: before.healthyRequests + ((seen.requestsPerSecond ?? 0) * seen.elapsedMs) / 1000,
+    lastHealthyMs: seen.nowMs,
+  };
+}
+
+/** Whether a version's record makes it known good, with the arithmetic. */
+export function isKnownGood(entry: LedgerEntry | null, version: string, policy: KnownGoodPolicy): { readonly good: boolean; readonly reason: string } {
+  if (policy.versions.includes(version)) return { good: true, reason: 'vouched for in known_good.versions' };
+  if (entry === null) return { good: false, reason: 'no record of healthy service' };
+  const words = `healthy for ${spell(entry.healthyMs)} on ${count(entry.healthyRequests)} requests`;
+  const isOldEnough = entry.healthyMs >= policy.minAgeMs;
+  const isBusyEnough = entry.healthyRequests + 0.5 >= policy.minRequests;
+  if (isOldEnough && isBusyEnough) return { good: true, reason: words };
+  return { good: false, reason: `${words}, needed: ${spell(policy.minAgeMs)} and ${policy.minRequests} requests` };
+}

@@ -1,0 +1,76 @@
+import { App, type AppDeps } from '../../src/app/app.ts';
+import { Memory } from '../../src/app/memory.ts';
+import { Observer } from '../../src/app/observer.ts';
+import type { Runtime } from '../../src/app/runtime.ts';
+import type { Teller } from '../../src/app/teller.ts';
+import type { Episode } from '../../src/domain/episode.ts';
+import type { Model } from '../../src/domain/model.ts';
+import type { Journal, Log, SmokeRunner } from '../../src/domain/ports.ts';
+import type { Rule } from '../../src/domain/rule.ts';
+import { Metrics } from '../../src/telemetry/metrics.ts';
+import { aModel, aRule } from './builders.ts';
+import type { FakeClock } from './fake-clock.ts';
+import type { FakePlane } from './fake-plane.ts';
+import type { FakeSource } from './fake-source.ts';
+
+export const silentLog: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silentLog };
+
+/** Remembers what was told. */
+export class FakeTeller implements Teller {
+  readonly opened: Episode[] = [];
+  readonly finished: Episode[] = [];
+  onOpened(episode: Episode) {
+    this.opened.push(episode);
+    return [];
+  }
+  onProgress() {
+    return [];
+  }
+  onFinished(episode: Episode) {
+    this.finished.push(episode);
+    return [];
+  }
+  async tellAlerts(): Promise<void> {}
+  logClosed(): void {}
+}
+
+export type StageOptions = {
+  readonly clock: FakeClock;
+  readonly journal: Journal;
+  readonly plane: FakePlane;
+  readonly source: FakeSource;
+  readonly model?: Partial<Model>;
+  readonly rules?: readonly Rule[];
+  readonly smoke?: SmokeRunner;
+  readonly forceDryRun?: boolean;
+};
+
+export const passingSmoke: SmokeRunner = { run: async () => [{ name: 'one transaction', outcome: 'passed', durationMs: 5, detail: '' }] };
+
+/** The whole application on fakes for what lies outside, and on virtual time. */
+export async function setStage(options: StageOptions): Promise<{ app: App; teller: FakeTeller; runtime: Runtime; model: Model }> {
+  const model = aModel(options.model);
+  const rules = options.rules ?? [aRule({ model: model.name })];
+  const planes = new Map([['tfs', options.plane]]);
+  const runtime: Runtime = {
+    models: new Map([[model.name, model]]),
+    groups: [{ name: 'fraud', model: model.name, intervalMs: 5_000, rules }],
+    sources: new Map([['prom', options.source]]),
+    planes,
+    observer: new Observer({ planes, clock: options.clock, log: silentLog }),
+    externalLabels: {},
+    forceDryRun: options.forceDryRun ?? false,
+  };
+  const teller = new FakeTeller();
+  const deps: AppDeps = {
+    memory: await Memory.load(options.journal),
+    clock: options.clock,
+    log: silentLog,
+    metrics: new Metrics({ version: 'test' }, { processMetrics: false }),
+    teller,
+    smoke: options.smoke ?? passingSmoke,
+    postman: { run: async () => undefined, flush: async () => undefined },
+    closeRuntime: async () => undefined,
+  };
+  return { app: new App(runtime, deps), teller, runtime, model };
+}
