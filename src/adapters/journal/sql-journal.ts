@@ -1,0 +1,327 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Kysely, Transaction } from 'kysely';
+import { canonicalJson } from '../../domain/canonical-json.ts';
+import type { Decision } from '../../domain/decision.ts';
+import type { Episode } from '../../domain/episode.ts';
+import type { JournalEvent, StoredEvent } from '../../domain/event.ts';
+import { type Clock, type Journal, JournalError } from '../../domain/ports.ts';
+import { IllegalEventError } from '../../domain/projection.ts';
+import type { LedgerEntry, OutboxMessage, Pause, QuarantineEntry } from '../../domain/records.ts';
+import type { RuleState } from '../../domain/verdict.ts';
+import { genesisHash, hashOf } from './chain.ts';
+import { project, pruneProjections } from './project.ts';
+import { projectionTables, type Tables } from './tables.ts';
+
+const defaultLimit = 100;
+/** Rows read at once by `verify` and `rebuild`; between pages other work gets its turn. */
+const pageSize = 1000;
+
+/** What differs between databases. */
+export type SqlBackend = {
+  readonly db: Kysely<Tables>;
+  /** For messages: the file or database, without secrets. */
+  readonly name: string;
+  readonly epoch: number;
+  readonly readOnly: boolean;
+  /** The database's error in words, with how to mend it; `null` when there is no advice. */
+  readonly advise: (error: unknown) => string | null;
+  readonly sizeBytes: () => Promise<number>;
+  readonly close: () => Promise<void>;
+};
+
+/** A row of `events` with plain numbers. */
+type StoredRow = {
+  readonly seq: number;
+  readonly at_ms: number;
+  readonly epoch: number;
+  readonly type: string;
+  readonly payload: string;
+  readonly prev_hash: string;
+  readonly hash: string;
+};
+type Head = { readonly seq: number; readonly hash: string };
+
+/** The journal over any database kysely speaks to; `sqlite/` and `memory/` open it. Appends and closing stand in one queue. */
+export class SqlJournal implements Journal {
+  readonly epoch: number;
+  readonly #backend: SqlBackend;
+  readonly #clock: Clock;
+  #queue: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | null = null;
+
+  constructor(backend: SqlBackend, clock: Clock) {
+    this.#backend = backend;
+    this.#clock = clock;
+    this.epoch = backend.epoch;
+  }
+
+  async append(events: readonly JournalEvent[]): Promise<readonly StoredEvent[]> {
+    this.#refuseClosed('append');
+    if (this.#backend.readOnly) throw new JournalError(`journal ${this.#backend.name}: opened for reading only, cannot append`);
+    if (events.length === 0) return [];
+    return await this.#inTurn(async () => await this.#write(events));
+  }
+
+  async episodes(filter: { model?: string; open?: boolean; limit?: number; sinceMs?: number }): Promise<readonly Episode[]> {
+    return await this.#read(async (db) => {
+      let query = db
+        .selectFrom('episodes')
+        .select('json')
+        .orderBy('detected_at_ms', 'desc')
+        .orderBy('opened_seq', 'desc')
+        .limit(filter.limit ?? defaultLimit);
+      if (filter.model !== undefined) query = query.where('model', '=', filter.model);
+      if (filter.open !== undefined) query = query.where('is_open', '=', filter.open ? 1 : 0);
+      if (filter.sinceMs !== undefined) query = query.where('detected_at_ms', '>=', filter.sinceMs);
+      return parseAll<Episode>(await query.execute());
+    });
+  }
+
+  async episode(id: string): Promise<Episode | null> {
+    return await this.#read(async (db) => parseAll<Episode>(await db.selectFrom('episodes').select('json').where('id', '=', id).execute())[0] ?? null);
+  }
+
+  async decisions(filter: { model?: string; limit?: number; sinceMs?: number }): Promise<readonly Decision[]> {
+    return await this.#read(async (db) => {
+      let query = db
+        .selectFrom('decisions')
+        .select('json')
+        .orderBy('at_ms', 'desc')
+        .orderBy('seq', 'desc')
+        .limit(filter.limit ?? defaultLimit);
+      if (filter.model !== undefined) query = query.where('model', '=', filter.model);
+      if (filter.sinceMs !== undefined) query = query.where('at_ms', '>=', filter.sinceMs);
+      return parseAll<Decision>(await query.execute());
+    });
+  }
+
+  async ledger(): Promise<readonly LedgerEntry[]> {
+    return await this.#read(async (db) => parseAll<LedgerEntry>(await db.selectFrom('ledger').select('json').orderBy('model').orderBy('version').execute()));
+  }
+
+  async quarantine(): Promise<readonly QuarantineEntry[]> {
+    return await this.#read(async (db) =>
+      parseAll<QuarantineEntry>(await db.selectFrom('quarantine').select('json').orderBy('model').orderBy('version').execute()),
+    );
+  }
+
+  async pauses(): Promise<readonly Pause[]> {
+    return await this.#read(async (db) => parseAll<Pause>(await db.selectFrom('pauses').select('json').orderBy('model').execute()));
+  }
+
+  async ruleStates(): Promise<ReadonlyMap<string, RuleState>> {
+    return await this.#read(
+      async (db) => new Map((await db.selectFrom('rule_states').selectAll().execute()).map(({ key, json }) => [key, JSON.parse(json) as RuleState])),
+    );
+  }
+
+  async planeMemory(): Promise<ReadonlyMap<string, Readonly<Record<string, unknown>>>> {
+    return await this.#read(
+      async (db) =>
+        new Map((await db.selectFrom('plane_memory').selectAll().execute()).map(({ plane, json }) => [plane, JSON.parse(json) as Record<string, unknown>])),
+    );
+  }
+
+  async outbox(): Promise<readonly OutboxMessage[]> {
+    return await this.#read(async (db) =>
+      parseAll<OutboxMessage>(await db.selectFrom('outbox').select('json').where('state', '=', 'waiting').orderBy('seq').execute()),
+    );
+  }
+
+  async events(afterSeq: number, limit: number): Promise<readonly StoredEvent[]> {
+    return await this.#read(async (db) => (await page(db, afterSeq, limit)).map(storedEvent));
+  }
+
+  async verify(): Promise<{ ok: true; events: number } | { ok: false; seq: number; reason: string }> {
+    return await this.#read(async (db) => {
+      // Rows up to the head of now: what is appended meanwhile is the next verification's.
+      const head = await readHead(db);
+      let last: Head = { seq: 0, hash: genesisHash };
+      let epoch = 0;
+      for (;;) {
+        const rows = (await page(db, last.seq, pageSize)).filter((row) => row.seq <= head.seq);
+        for (const row of rows) {
+          const fault = faultOf(row, last, epoch);
+          if (fault !== null) return { ok: false, seq: last.seq + 1, reason: fault };
+          last = row;
+          epoch = row.epoch;
+        }
+        if (rows.length < pageSize) break;
+        await nextTurn();
+      }
+      const newest = await newestSeq(db);
+      if (last.seq !== head.seq) return { ok: false, seq: last.seq + 1, reason: `found ${last.seq} events, expected ${head.seq}: the newest rows are missing` };
+      if (last.hash !== head.hash) return { ok: false, seq: last.seq, reason: 'the newest row is not the one that was written last' };
+      const headNow = await readHead(db);
+      if (newest > headNow.seq) return { ok: false, seq: headNow.seq + 1, reason: 'a row stands behind the newest one that was written here' };
+      return { ok: true, events: last.seq };
+    });
+  }
+
+  async prune(beforeMs: number): Promise<{ readonly removed: number }> {
+    this.#refuseClosed('prune');
+    return await this.#inTurn(
+      async () =>
+        await this.#transaction(async (db) => {
+          const removed = await pruneProjections(db, beforeMs);
+          // Kept, so that `rebuild` arrives at the same tables.
+          await db.updateTable('head').set({ pruned_before_ms: beforeMs }).where('id', '=', 1).where('pruned_before_ms', '<', beforeMs).execute();
+          return { removed };
+        }),
+    );
+  }
+
+  async sizeBytes(): Promise<number> {
+    this.#refuseClosed('size');
+    return await this.#backend.sizeBytes();
+  }
+
+  /** Empties all projections and folds every event into them again, in one transaction. @returns how many events were folded */
+  async rebuild(): Promise<number> {
+    this.#refuseClosed('rebuild');
+    return await this.#inTurn(
+      async () =>
+        await this.#transaction(async (db) => {
+          for (const table of projectionTables) await db.deleteFrom(table).execute();
+          let seq = 0;
+          for (;;) {
+            const rows = await page(db, seq, pageSize);
+            for (const row of rows) await project(db, storedEvent(row));
+            seq = rows.at(-1)?.seq ?? seq;
+            if (rows.length < pageSize) break;
+          }
+          const { pruned_before_ms } = await db.selectFrom('head').select('pruned_before_ms').executeTakeFirstOrThrow();
+          await pruneProjections(db, Number(pruned_before_ms));
+          return seq;
+        }),
+    );
+  }
+
+  /** Everything the projections hold, for comparing two journals in tests and tools. */
+  async projections(): Promise<Readonly<Record<string, readonly unknown[]>>> {
+    return await this.#read(async (db) => {
+      const tables: Record<string, readonly unknown[]> = {};
+      for (const table of projectionTables) {
+        const rows = await db.selectFrom(table).selectAll().execute();
+        tables[table] = rows.toSorted((a, b) => (canonicalJson(a) < canonicalJson(b) ? -1 : 1));
+      }
+      return tables;
+    });
+  }
+
+  /** Waits for what is under way, then closes; a second call gets the same promise. */
+  async close(): Promise<void> {
+    this.#closing ??= this.#queue.then(async () => await this.#backend.close());
+    await this.#closing;
+  }
+
+  async #write(events: readonly JournalEvent[]): Promise<readonly StoredEvent[]> {
+    return await this.#transaction(async (db) => {
+      const head = await readHead(db);
+      const atMs = this.#clock.nowMs();
+      const rows: StoredRow[] = [];
+      let last: Head = head;
+      for (const event of events) {
+        const row = this.#nextRow(last, atMs, event);
+        rows.push(row);
+        last = row;
+      }
+      // First of all, so that a process that lost the journal learns it by name.
+      const moved = await db
+        .updateTable('head')
+        .set({ seq: last.seq, hash: last.hash })
+        .where('id', '=', 1)
+        .where('seq', '=', head.seq)
+        .where('epoch', '=', this.epoch)
+        .executeTakeFirst();
+      if (Number(moved.numUpdatedRows) !== 1) {
+        throw new JournalError(
+          `journal ${this.#backend.name}: found that another process opened it since, expected to be alone (epoch ${this.epoch}); stop one of the two`,
+        );
+      }
+      for (const row of rows) await db.insertInto('events').values(row).execute();
+      // Folded from what was written, so that a rebuild sees the very same.
+      const stored = rows.map(storedEvent);
+      for (const placed of stored) await project(db, placed);
+      return stored;
+    });
+  }
+
+  #nextRow(last: Head, atMs: number, event: JournalEvent): StoredRow {
+    const draft = { seq: last.seq + 1, at_ms: atMs, epoch: this.epoch, type: event.type, payload: canonicalJson(event) };
+    return { ...draft, prev_hash: last.hash, hash: hashOf(draft, last.hash) };
+  }
+
+  async #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    const mine = this.#queue.then(task);
+    this.#queue = mine.catch(() => undefined);
+    return await mine;
+  }
+
+  async #transaction<T>(task: (db: Transaction<Tables>) => Promise<T>): Promise<T> {
+    try {
+      return await this.#backend.db.transaction().execute(task);
+    } catch (error) {
+      throw this.#wrap(error);
+    }
+  }
+
+  async #read<T>(task: (db: Kysely<Tables>) => Promise<T>): Promise<T> {
+    this.#refuseClosed('read');
+    try {
+      return await task(this.#backend.db);
+    } catch (error) {
+      throw this.#wrap(error);
+    }
+  }
+
+  #wrap(error: unknown): JournalError {
+    if (error instanceof JournalError) return error;
+    const text = error instanceof Error ? error.message : String(error);
+    if (error instanceof IllegalEventError)
+      return new JournalError(`journal ${this.#backend.name}: ${text}; nothing of this append was written`, { cause: error });
+    const advice = this.#backend.advise(error);
+    return new JournalError(`journal ${this.#backend.name}: ${text}${advice === null ? '' : `; ${advice}`}`, { cause: error });
+  }
+
+  #refuseClosed(what: string): void {
+    if (this.#closing !== null) throw new JournalError(`journal ${this.#backend.name}: is closed, cannot ${what}`);
+  }
+}
+
+function parseAll<T>(rows: readonly { readonly json: string }[]): T[] {
+  return rows.map(({ json }) => JSON.parse(json) as T);
+}
+
+async function page(db: Kysely<Tables>, afterSeq: number, limit: number): Promise<StoredRow[]> {
+  const rows = await db.selectFrom('events').selectAll().where('seq', '>', afterSeq).orderBy('seq').limit(limit).execute();
+  return rows.map((row) => ({ ...row, seq: Number(row.seq), at_ms: Number(row.at_ms), epoch: Number(row.epoch) }));
+}
+
+async function readHead(db: Kysely<Tables>): Promise<Head> {
+  const { seq, hash } = await db.selectFrom('head').select(['seq', 'hash']).where('id', '=', 1).executeTakeFirstOrThrow();
+  return { seq: Number(seq), hash };
+}
+
+async function newestSeq(db: Kysely<Tables>): Promise<number> {
+  const row = await db.selectFrom('events').select('seq').orderBy('seq', 'desc').limit(1).executeTakeFirst();
+  return Number(row?.seq ?? 0);
+}
+
+function storedEvent(row: StoredRow): StoredEvent {
+  return { seq: row.seq, atMs: row.at_ms, epoch: row.epoch, event: JSON.parse(row.payload) as JournalEvent, hash: row.hash };
+}
+
+/** What is wrong with a row after `last`, or `null`. */
+function faultOf(row: StoredRow, last: Head, epoch: number): string | null {
+  if (row.seq !== last.seq + 1) return `found event ${row.seq} after ${last.seq}: a row is missing`;
+  if (row.prev_hash !== last.hash) return 'does not carry the hash of the row before it';
+  if (row.hash !== hashOf(row, last.hash)) return 'its content does not fit its hash';
+  if (row.epoch < epoch) return `its epoch ${row.epoch} is older than the one before, ${epoch}`;
+  if (typeOf(row.payload) !== row.type) return 'its type is not the one of its content';
+  return null;
+}
+
+function typeOf(payload: string): unknown {
+  return (JSON.parse(payload) as { type?: unknown }).type;
+}
