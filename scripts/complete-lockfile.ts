@@ -6,7 +6,15 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 
-type Entry = { version?: string; dev?: boolean; optional?: boolean; os?: string[]; cpu?: string[]; libc?: string[]; optionalDependencies?: Record<string, string> };
+type Entry = {
+  version?: string;
+  dev?: boolean;
+  optional?: boolean;
+  os?: string[];
+  cpu?: string[];
+  libc?: string[];
+  optionalDependencies?: Record<string, string>;
+};
 
 const file = new URL('../package-lock.json', import.meta.url);
 const lock = JSON.parse(readFileSync(file, 'utf8')) as { packages: Record<string, Entry> };
@@ -34,12 +42,17 @@ function platformOf(name: string): Pick<Entry, 'os' | 'cpu' | 'libc'> {
   try {
     const answer = execFileSync('npm', ['view', name, 'os', 'cpu', 'libc', '--json'], { stdio: ['ignore', 'pipe', 'ignore'], encoding: 'utf8' });
     const parsed = JSON.parse(answer) as Pick<Entry, 'os' | 'cpu' | 'libc'>;
-    if (parsed.os !== undefined || parsed.cpu !== undefined) return { ...(parsed.os && { os: parsed.os }), ...(parsed.cpu && { cpu: parsed.cpu }), ...(parsed.libc && { libc: parsed.libc }) };
+    if (parsed.os !== undefined || parsed.cpu !== undefined)
+      return { ...(parsed.os && { os: parsed.os }), ...(parsed.cpu && { cpu: parsed.cpu }), ...(parsed.libc && { libc: parsed.libc }) };
   } catch {
     // Unknown to this registry in every version: its name has to do.
   }
   const words = name.split(/[/-]/);
   const known = (list: readonly string[]): string[] => words.map((word) => aliases[word] ?? word).filter((word) => list.includes(word));
   const libc = words.some((word) => word.startsWith('musl')) ? ['musl'] : words.some((word) => word.startsWith('gnu')) ? ['glibc'] : [];
-  return { ...(known(systems).length > 0 && { os: known(systems) }), ...(known(processors).length > 0 && { cpu: known(processors) }), ...(libc.length > 0 && { libc }) };
+  return {
+    ...(known(systems).length > 0 && { os: known(systems) }),
+    ...(known(processors).length > 0 && { cpu: known(processors) }),
+    ...(libc.length > 0 && { libc }),
+  };
 }

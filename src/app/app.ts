@@ -10,7 +10,7 @@ import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
 import type { Runtime } from './runtime.ts';
 import type { Teller } from './teller.ts';
-import { VerdictBoard } from './verdict-board.ts';
+import type { VerdictBoard } from './verdict-board.ts';
 
 /** How often it is looked which models are due for an observation. */
 const observeBeatMs = 1_000;
@@ -20,6 +20,7 @@ export type Postman = { run(signal: AbortSignal): Promise<void>; flush(deadlineM
 
 export type AppDeps = {
   readonly memory: Memory;
+  readonly board: VerdictBoard;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -36,7 +37,7 @@ export type AppDeps = {
  */
 export class App {
   readonly #deps: AppDeps;
-  readonly board = new VerdictBoard();
+  readonly board: VerdictBoard;
   readonly #evaluator: Evaluator;
   readonly #running = new Map<string, { readonly runtime: Runtime; readonly done: Promise<void> }>();
   readonly #hard = new AbortController();
@@ -52,8 +53,9 @@ export class App {
   constructor(runtime: Runtime, deps: AppDeps) {
     this.#runtime = runtime;
     this.#deps = deps;
+    this.board = deps.board;
     this.startedMs = deps.clock.nowMs();
-    this.#evaluator = new Evaluator({ ...deps, board: this.board, onOpened: (episode, opener) => this.runEpisode(episode, opener) });
+    this.#evaluator = new Evaluator({ ...deps, onOpened: (episode, opener) => this.runEpisode(episode, opener) });
   }
 
   get runtime(): Runtime {
@@ -102,12 +104,18 @@ export class App {
   /** Advances an episode on its own until its end. A second call for the same episode is a no-op. */
   runEpisode(episode: Episode, runtime: Runtime): void {
     if (episode.finishedAtMs !== null || this.#running.has(episode.id)) return;
-    const runner = new EpisodeRunner(runtime, { ...this.#deps, board: this.board });
+    const runner = new EpisodeRunner(runtime, this.#deps);
     const done = runner
       .run(episode.id, this.#hard.signal, this.#handOver.signal)
       .catch((error: unknown) => this.#deps.log.error({ episode: episode.id, err: error }, 'episode runner failed'))
       .finally(() => this.#running.delete(episode.id));
     this.#running.set(episode.id, { runtime, done });
+  }
+
+  /** What is still missing before this process may be relied on; empty = ready. */
+  unready(): readonly string[] {
+    const used = new Set(batchesOf(this.#runtime).map((batch) => batch.source));
+    return [...this.#runtime.sources].filter(([name, source]) => used.has(name) && source.up() === null).map(([name]) => `source ${name} was not asked yet`);
   }
 
   /** Resolves when no episode is being run. */

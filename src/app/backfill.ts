@@ -34,7 +34,13 @@ export async function backfillLedger(runtime: Runtime, deps: { memory: Memory; c
   }
 }
 
-async function readHistory(input: { model: Model; rules: readonly Rule[]; source: Source; nowMs: number; signal: AbortSignal }): Promise<readonly LedgerEntry[]> {
+async function readHistory(input: {
+  model: Model;
+  rules: readonly Rule[];
+  source: Source;
+  nowMs: number;
+  signal: AbortSignal;
+}): Promise<readonly LedgerEntry[]> {
   const { model, rules, source, nowMs } = input;
   if (source.history === null) return [];
   const stepMs = Math.max(minStepMs, Math.ceil(model.rollback.knownGood.backfillMs / pointsWanted / 1000) * 1000);
@@ -50,7 +56,14 @@ async function readHistory(input: { model: Model; rules: readonly Rule[]; source
   return [...ledger.values()];
 }
 
-function addPoint(input: { ledger: Map<string, LedgerEntry>; model: Model; stepRules: readonly Rule[]; stepMs: number; atMs: number; answers: ReadonlyMap<string, Answer> }): void {
+function addPoint(input: {
+  ledger: Map<string, LedgerEntry>;
+  model: Model;
+  stepRules: readonly Rule[];
+  stepMs: number;
+  atMs: number;
+  answers: ReadonlyMap<string, Answer>;
+}): void {
   const { ledger, model, stepRules, stepMs, atMs } = input;
   const plan = new MeasurePlan(atMs);
   plan.add({ model, rules: stepRules, serving: [], sinceMs: null });
@@ -64,7 +77,8 @@ function addPoint(input: { ledger: Map<string, LedgerEntry>; model: Model; stepR
     const before = ledger.get(version) ?? emptyEntry(model.name, version, atMs - stepMs);
     const served = { ...before, lastServedMs: atMs };
     if (findings.some((finding) => finding?.kind === 'breaching')) ledger.set(version, { ...served, healthyMs: 0, healthyRequests: 0 });
-    else if (findings.every((finding) => finding?.kind === 'ok')) ledger.set(version, { ...served, healthyMs: before.healthyMs + stepMs, healthyRequests: before.healthyRequests + requests, lastHealthyMs: atMs });
+    else if (findings.every((finding) => finding?.kind === 'ok'))
+      ledger.set(version, { ...served, healthyMs: before.healthyMs + stepMs, healthyRequests: before.healthyRequests + requests, lastHealthyMs: atMs });
     else ledger.set(version, served);
   }
 }

@@ -1,5 +1,5 @@
-import type { Decision } from '../domain/decision.ts';
 import type { Judgement } from '../domain/decide.ts';
+import type { Decision } from '../domain/decision.ts';
 import type { Episode, EpisodeState, Evidence } from '../domain/episode.ts';
 import { createId } from './ids.ts';
 import { renderLinks, renderRuleTexts } from './rule-texts.ts';
@@ -23,7 +23,14 @@ const openingState: Readonly<Record<string, EpisodeState>> = { dry_run: 'recorde
 export function openEpisode(opening: Opening): Episode {
   const { subject, judgement, target, nowMs } = opening;
   const isDryRun = opening.decision === 'dry_run';
-  const texts = renderRuleTexts(subject.rule, { model: subject.model.name, version: subject.from, value: subject.verdict?.value ?? null, from: subject.from, to: target, externalLabels: opening.externalLabels });
+  const texts = renderRuleTexts(subject.rule, {
+    model: subject.model.name,
+    version: subject.from,
+    value: subject.verdict?.value ?? null,
+    from: subject.from,
+    to: target,
+    externalLabels: opening.externalLabels,
+  });
   return {
     id: createId('rb', nowMs),
     model: subject.model.name,

@@ -1,3 +1,4 @@
+import { formatDuration } from '../domain/duration.ts';
 import type { Episode, EpisodeOutcome, EpisodeState, EpisodeStep, SmokeResult } from '../domain/episode.ts';
 import { episodeEnds } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
@@ -5,7 +6,6 @@ import type { Model } from '../domain/model.ts';
 import type { Observation } from '../domain/observation.ts';
 import { type Clock, type ControlPlane, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
 import { chooseTarget } from '../domain/target.ts';
-import { formatDuration } from '../domain/duration.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Memory } from './memory.ts';
 import { planeTarget } from './observer.ts';
@@ -150,7 +150,11 @@ export class EpisodeRunner {
     const model = this.#runtime.models.get(episode.model);
     const plane = this.#runtime.planes.get(episode.controlPlane);
     if (model === undefined || plane === undefined) {
-      throw new EpisodeEnd('failed', 'unknown', `the files no longer name the ${model === undefined ? `model "${episode.model}"` : `control plane "${episode.controlPlane}"`}; look at what serves by hand, then name it again or leave it`);
+      throw new EpisodeEnd(
+        'failed',
+        'unknown',
+        `the files no longer name the ${model === undefined ? `model "${episode.model}"` : `control plane "${episode.controlPlane}"`}; look at what serves by hand, then name it again or leave it`,
+      );
     }
     return { episode, model, plane, source: this.#runtime.sources.get(model.source) ?? null, signal };
   }
@@ -171,11 +175,20 @@ export class EpisodeRunner {
     signal.throwIfAborted();
     if (plan.kind === 'refused') return await this.#giveUpTarget(stage, `the control plane refused the plan: ${plan.reason}`);
     const nowMs = this.#deps.clock.nowMs();
-    const steps: EpisodeStep[] = (plan.kind === 'steps' ? plan.steps : []).map((step) => ({ name: step.name, state: 'pending', startedAtMs: null, finishedAtMs: null, detail: '', attempts: 0, step }));
+    const steps: EpisodeStep[] = (plan.kind === 'steps' ? plan.steps : []).map((step) => ({
+      name: step.name,
+      state: 'pending',
+      startedAtMs: null,
+      finishedAtMs: null,
+      detail: '',
+      attempts: 0,
+      step,
+    }));
     this.#deps.metrics.episodeStarted({ ...episode, startedAtMs: episode.startedAtMs ?? nowMs });
     await this.#deps.memory.append([
       { type: 'steps_planned', episodeId: episode.id, atMs: nowMs, steps },
       stateEvent(episode, 'staging', nowMs, `${steps.length} steps`, { startedAtMs: episode.startedAtMs ?? nowMs }),
+      ...(episode.startedAtMs === null ? this.#deps.teller.onStarted(episode, this.#runtime) : []),
     ]);
   }
 
@@ -200,7 +213,11 @@ export class EpisodeRunner {
       const observation = await this.#observe(stage, { thorough: false });
       const hasMoved = observation.endpoints.some((endpoint) => endpoint.serving.some((share) => share.version === episode.to));
       if (!hasMoved) return await this.#giveUpTarget(stage, error.message);
-      throw new EpisodeEnd('failed', 'failure', `${error.message}; ${describeServing(observation)}. Nothing was put back: bring every endpoint to ${episode.to} by hand`);
+      throw new EpisodeEnd(
+        'failed',
+        'failure',
+        `${error.message}; ${describeServing(observation)}. Nothing was put back: bring every endpoint to ${episode.to} by hand`,
+      );
     }
     const nowMs = this.#deps.clock.nowMs();
     const { policy } = episode;
@@ -208,7 +225,14 @@ export class EpisodeRunner {
       stateEvent(episode, 'confirming', nowMs, 'every endpoint answered that it serves the target', { switchedAtMs: nowMs, recoveredAtMs: null }),
       {
         type: 'quarantined',
-        entry: { model: model.name, version: episode.from, sinceMs: nowMs, untilMs: nowMs + policy.quarantineMs, reason: `rolled back by ${episode.id}: ${episode.reason}`, by: episode.requestedBy ?? 'rollbackd' },
+        entry: {
+          model: model.name,
+          version: episode.from,
+          sinceMs: nowMs,
+          untilMs: nowMs + policy.quarantineMs,
+          reason: `rolled back by ${episode.id}: ${episode.reason}`,
+          by: episode.requestedBy ?? 'rollbackd',
+        },
       },
     ]);
   }
@@ -225,7 +249,11 @@ export class EpisodeRunner {
       return;
     }
     if (this.#deps.clock.nowMs() >= deadlineMs) {
-      throw new EpisodeEnd('failed', 'failure', `the switch is not confirmed on ${elsewhere.map((endpoint) => endpoint.endpoint).join(', ')} after ${formatDuration(episode.policy.convergeTimeoutMs)}; ${describeServing(observation)}. Look at these endpoints by hand`);
+      throw new EpisodeEnd(
+        'failed',
+        'failure',
+        `the switch is not confirmed on ${elsewhere.map((endpoint) => endpoint.endpoint).join(', ')} after ${formatDuration(episode.policy.convergeTimeoutMs)}; ${describeServing(observation)}. Look at these endpoints by hand`,
+      );
     }
     await this.#deps.clock.sleep(pollMs, stage.signal);
   }
@@ -236,7 +264,11 @@ export class EpisodeRunner {
       await this.#steps(stage, 'persist');
     } catch (error) {
       if (!(error instanceof TargetGivenUp)) throw error;
-      throw new EpisodeEnd('failed', 'failure', `${stage.episode.to} serves, but the switch could not be made to last: ${error.message}. A restart of the server would bring ${stage.episode.from} back: write it down by hand`);
+      throw new EpisodeEnd(
+        'failed',
+        'failure',
+        `${stage.episode.to} serves, but the switch could not be made to last: ${error.message}. A restart of the server would bring ${stage.episode.from} back: write it down by hand`,
+      );
     }
   }
 
@@ -246,7 +278,11 @@ export class EpisodeRunner {
       await this.#smoke(stage, 'serving');
     } catch (error) {
       if (!(error instanceof TargetGivenUp)) throw error;
-      throw new EpisodeEnd('failed', 'failure', `${error.message}. ${episode.to} serves now and ${episode.from} was not put back: decide by hand which version is the lesser evil`);
+      throw new EpisodeEnd(
+        'failed',
+        'failure',
+        `${error.message}. ${episode.to} serves now and ${episode.from} was not put back: decide by hand which version is the lesser evil`,
+      );
     }
     await this.#state(episode, 'watching', 'watching the metrics recover');
   }
@@ -264,9 +300,17 @@ export class EpisodeRunner {
       } else if (clock.nowMs() - switchedAtMs >= episode.policy.recoveryWithinMs) {
         const within = formatDuration(episode.policy.recoveryWithinMs);
         if (recovery.kind === 'unknown') {
-          throw new EpisodeEnd('failed', 'unknown', `${episode.to} serves, but whether it helped is not known after ${within}: ${recovery.reason}. Nothing further is switched; look at the traffic and the source`);
+          throw new EpisodeEnd(
+            'failed',
+            'unknown',
+            `${episode.to} serves, but whether it helped is not known after ${within}: ${recovery.reason}. Nothing further is switched; look at the traffic and the source`,
+          );
         }
-        throw new EpisodeEnd('failed', 'failure', `${episode.to} serves, but the numbers did not recover within ${within}: ${recovery.reason}. Nothing further is switched: it may not be the version`);
+        throw new EpisodeEnd(
+          'failed',
+          'failure',
+          `${episode.to} serves, but the numbers did not recover within ${within}: ${recovery.reason}. Nothing further is switched: it may not be the version`,
+        );
       }
     } else if (clock.nowMs() - episode.recoveredAtMs >= episode.policy.stickMs) {
       throw new EpisodeEnd('succeeded', 'success', `recovered and still in force after ${formatDuration(episode.policy.stickMs)}`);
@@ -318,7 +362,12 @@ export class EpisodeRunner {
       for (const barrier of barriers) {
         const together = steps.filter((entry) => entry.step.barrier === barrier);
         const results = await Promise.allSettled(
-          together.map((entry) => runner.run(this.#current(stage), entry.name, { guard: (observation) => this.#askGuards({ ...stage, episode: this.#current(stage) }, observation), signal: stage.signal })),
+          together.map((entry) =>
+            runner.run(this.#current(stage), entry.name, {
+              guard: (observation) => this.#askGuards({ ...stage, episode: this.#current(stage) }, observation),
+              signal: stage.signal,
+            }),
+          ),
         );
         for (const result of results) if (result.status === 'rejected') throw result.reason;
         for (const result of results) {
@@ -336,7 +385,8 @@ export class EpisodeRunner {
   #askGuards(stage: Stage, observation: Observation): void {
     const { episode, model } = stage;
     const { memory, board, clock } = this.#deps;
-    const rule = this.#runtime.groups.flatMap((group) => group.rules).find((candidate) => candidate.model === model.name && candidate.alert === episode.rule) ?? null;
+    const rule =
+      this.#runtime.groups.flatMap((group) => group.rules).find((candidate) => candidate.model === model.name && candidate.alert === episode.rule) ?? null;
     const verdict = rule === null ? null : (board.of(model.name).find((entry) => entry.rule === rule.id && entry.version === episode.from) ?? null);
     const subject = { model, policy: episode.policy, from: episode.from, rule, verdict, observation, trigger: episode.trigger, episode };
     const judgement = judgeGuards(subject, { memory, board, nowMs: clock.nowMs() });
@@ -353,9 +403,15 @@ export class EpisodeRunner {
     signal.throwIfAborted();
     await memory.append([{ type: 'smoke_test', episodeId: episode.id, atMs: clock.nowMs(), results }]);
     metrics.smokeTested(episode.model, results);
-    metrics.rollbackStepTook('smoke_test', results.reduce((sum, result) => sum + result.durationMs, 0));
+    metrics.rollbackStepTook(
+      'smoke_test',
+      results.reduce((sum, result) => sum + result.durationMs, 0),
+    );
     const failed = results.filter((result) => result.outcome === 'failed');
-    if (failed.length > 0) throw new TargetGivenUp(`the smoke test failed on ${when === 'staged' ? 'the staged' : 'the serving'} version ${episode.to}: ${failed.map((result) => `${result.name}: ${result.detail}`).join('; ')}`);
+    if (failed.length > 0)
+      throw new TargetGivenUp(
+        `the smoke test failed on ${when === 'staged' ? 'the staged' : 'the serving'} version ${episode.to}: ${failed.map((result) => `${result.name}: ${result.detail}`).join('; ')}`,
+      );
   }
 
   /** Before the switch: takes the staging back (the bad version never stopped serving), then the next target or the end. */
@@ -366,22 +422,38 @@ export class EpisodeRunner {
     const tried = [...episode.triedTargets, episode.to];
     if (episode.smokeTest?.onFailure === 'next_target') {
       const observation = await this.#observe(stage, { thorough: true });
-      const choice = chooseTarget({ from: episode.from, policy: episode.policy, observation, ledger: memory.ledger(episode.model), quarantine: memory.quarantine(episode.model), verdicts: board.of(episode.model), tried, nowMs: clock.nowMs() });
+      const choice = chooseTarget({
+        from: episode.from,
+        policy: episode.policy,
+        observation,
+        ledger: memory.ledger(episode.model),
+        quarantine: memory.quarantine(episode.model),
+        verdicts: board.of(episode.model),
+        tried,
+        nowMs: clock.nowMs(),
+      });
       if (choice.target !== null) {
         const changes = { to: choice.target, triedTargets: tried, refusedTargets: [...episode.refusedTargets, { version: episode.to, reason }] };
         await memory.append([stateEvent(episode, 'planned', clock.nowMs(), `${reason}; trying ${choice.target} next`, changes)]);
         return;
       }
     }
-    throw new EpisodeEnd('failed', 'failure', `${reason}. Nothing moved: ${episode.from} still serves. Look why ${episode.to} does not come up, or roll back to another version by hand`);
+    throw new EpisodeEnd(
+      'failed',
+      'failure',
+      `${reason}. Nothing moved: ${episode.from} still serves. Look why ${episode.to} does not come up, or roll back to another version by hand`,
+    );
   }
 
   async #undo(stage: Stage): Promise<void> {
     const runner = new StepRunner({ ...this.#deps, plane: stage.plane, target: planeTarget(stage.model), planeName: stage.episode.controlPlane });
-    const touched = this.#current(stage).steps.filter((entry) => entry.state === 'done' || entry.state === 'started' || entry.state === 'failed' || entry.state === 'inverting');
+    const touched = this.#current(stage).steps.filter(
+      (entry) => entry.state === 'done' || entry.state === 'started' || entry.state === 'failed' || entry.state === 'inverting',
+    );
     for (const entry of touched.toReversed()) {
       const result = await runner.undo(this.#current(stage), entry.name, stage.signal);
-      if (result.kind === 'failed') this.#deps.log.error({ episode: stage.episode.id, step: entry.name, detail: result.detail }, 'step could not be taken back');
+      if (result.kind === 'failed')
+        this.#deps.log.error({ episode: stage.episode.id, step: entry.name, detail: result.detail }, 'step could not be taken back');
     }
   }
 
@@ -396,8 +468,14 @@ export class EpisodeRunner {
         stage.signal.throwIfAborted();
         if (!(error instanceof PlaneError)) throw error;
         const cannot = `the control plane cannot be observed: ${error.message}`;
-        if (error.class === 'auth' || error.class === 'permanent') throw new EpisodeEnd('failed', 'unknown', `${cannot}. What serves is not known: look by hand`);
-        if (clock.nowMs() >= deadlineMs) throw new EpisodeEnd('failed', 'unknown', `${cannot} for ${formatDuration(stage.episode.policy.convergeTimeoutMs)}. What serves is not known: look by hand`);
+        if (error.class === 'auth' || error.class === 'permanent')
+          throw new EpisodeEnd('failed', 'unknown', `${cannot}. What serves is not known: look by hand`);
+        if (clock.nowMs() >= deadlineMs)
+          throw new EpisodeEnd(
+            'failed',
+            'unknown',
+            `${cannot} for ${formatDuration(stage.episode.policy.convergeTimeoutMs)}. What serves is not known: look by hand`,
+          );
         await clock.sleep(Math.max(pollMs, error.retryAfterMs ?? 0), stage.signal);
       }
     }
@@ -405,7 +483,7 @@ export class EpisodeRunner {
 
   async #state(episode: Episode, state: EpisodeState, detail: string, changes?: StateChanges): Promise<void> {
     const event = stateEvent(episode, state, this.#deps.clock.nowMs(), detail, changes);
-    await this.#deps.memory.append([event, ...this.#deps.teller.onProgress(episode, this.#runtime, this.#deps.clock.nowMs())]);
+    await this.#deps.memory.append([event]);
   }
 
   async #end(id: string, end: EpisodeEnd): Promise<void> {
@@ -415,7 +493,7 @@ export class EpisodeRunner {
     const nowMs = clock.nowMs();
     const closed: Episode = { ...episode, state: end.state, outcome: end.outcome, detail: end.message, finishedAtMs: nowMs };
     const event: JournalEvent = { type: 'episode_state', episodeId: id, atMs: nowMs, state: end.state, detail: end.message, outcome: end.outcome };
-    await memory.append([event, ...teller.onFinished(closed, this.#runtime, nowMs)]);
+    await memory.append([event, ...teller.onFinished(closed, this.#runtime)]);
     metrics.episodeFinished(closed);
     teller.logClosed(memory.episode(id) ?? closed);
   }

@@ -3,7 +3,7 @@ import { aModel, aPolicy } from '../../test/support/builders.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane, type FakePlaneOptions } from '../../test/support/fake-plane.ts';
 import { FakeSource } from '../../test/support/fake-source.ts';
-import { passingSmoke, setStage, type StageOptions } from '../../test/support/stage.ts';
+import { passingSmoke, type StageOptions, setStage } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import type { Episode } from '../domain/episode.ts';
 import type { Journal, SmokeRunner } from '../domain/ports.ts';
@@ -45,7 +45,8 @@ describe('an episode', () => {
     for (let passedMs = 0; passedMs < durationMs; passedMs += 1_000) {
       await clock.advance(1_000);
       const serving = new Set(plane.serving());
-      for (const version of ['0', '1', '2', '3']) source.traffic.set(version, { requests: serving.has(version) ? 100 : 0, errorRatio: healthy.has(version) ? 0 : 0.1 });
+      for (const version of ['0', '1', '2', '3'])
+        source.traffic.set(version, { requests: serving.has(version) ? 100 : 0, errorRatio: healthy.has(version) ? 0 : 0.1 });
     }
   }
 
@@ -80,7 +81,11 @@ describe('an episode', () => {
 
   it('tests the staged version before traffic moves, and the serving one after', async () => {
     const when: string[] = [];
-    const smoke: SmokeRunner = { run: async (_test, context) => [{ name: `asked while ${plane.serving().join()} serve`, outcome: 'passed', durationMs: when.push(context.to), detail: '' }] };
+    const smoke: SmokeRunner = {
+      run: async (_test, context) => [
+        { name: `asked while ${plane.serving().join()} serve`, outcome: 'passed', durationMs: when.push(context.to), detail: '' },
+      ],
+    };
     const { app } = await start({ smoke, model: { rollback: policy, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'stop', requests: [] } } });
 
     await pass(minuteMs);
@@ -100,7 +105,9 @@ describe('an episode', () => {
 
     const episode = await only();
     expect(episode).toMatchObject({ state: 'failed', outcome: 'failure', switchedAtMs: null });
-    expect(episode.detail).toBe('the smoke test failed on the staged version 1: one transaction: status 500, expected 200. Nothing moved: 2 still serves. Look why 1 does not come up, or roll back to another version by hand');
+    expect(episode.detail).toBe(
+      'the smoke test failed on the staged version 1: one transaction: status 500, expected 200. Nothing moved: 2 still serves. Look why 1 does not come up, or roll back to another version by hand',
+    );
     expect(plane.switches).toEqual([]);
     expect(plane.applied).toEqual(['stage 1 on a', 'stage 1 on b', 'undo stage 1 on b', 'undo stage 1 on a']);
     expect(await journal.quarantine()).toEqual([]);
@@ -110,7 +117,10 @@ describe('an episode', () => {
   it('takes the next target when the policy says so', async () => {
     plane = aPlane({ broken: { '1': 'no such file' } });
     const next = { ...policy, knownGood: { ...policy.knownGood, versions: ['1', '0'] } };
-    const { app } = await start({ smoke: passingSmoke, model: { rollback: next, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'next_target', requests: [] } } });
+    const { app } = await start({
+      smoke: passingSmoke,
+      model: { rollback: next, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'next_target', requests: [] } },
+    });
 
     await pass(6 * minuteMs, new Set(['0']));
 
@@ -127,7 +137,11 @@ describe('an episode', () => {
 
     await pass(minuteMs);
 
-    expect(await only()).toMatchObject({ state: 'failed', outcome: 'failure', detail: 'stage 1 on a: no such file. Nothing moved: 2 still serves. Look why 1 does not come up, or roll back to another version by hand' });
+    expect(await only()).toMatchObject({
+      state: 'failed',
+      outcome: 'failure',
+      detail: 'stage 1 on a: no such file. Nothing moved: 2 still serves. Look why 1 does not come up, or roll back to another version by hand',
+    });
     expect(plane.serving()).toEqual(['2', '2']);
     await app.stop(0);
   });
@@ -137,7 +151,12 @@ describe('an episode', () => {
 
     await pass(2 * minuteMs);
 
-    expect(await only()).toMatchObject({ state: 'recorded', outcome: null, mode: 'dry_run', detail: 'dry run: would have rolled back 2 to 1 (vouched for in known_good.versions)' });
+    expect(await only()).toMatchObject({
+      state: 'recorded',
+      outcome: null,
+      mode: 'dry_run',
+      detail: 'dry run: would have rolled back 2 to 1 (vouched for in known_good.versions)',
+    });
     expect(plane.applied).toEqual([]);
     await app.stop(0);
   });
@@ -232,7 +251,11 @@ describe('an episode', () => {
     source.failure = 'prometheus answered 503';
     await clock.advance(6 * minuteMs);
 
-    expect(await only()).toMatchObject({ state: 'failed', outcome: 'unknown', detail: expect.stringContaining('whether it helped is not known after 5m: ErrorsHigh: prometheus answered 503') as string });
+    expect(await only()).toMatchObject({
+      state: 'failed',
+      outcome: 'unknown',
+      detail: expect.stringContaining('whether it helped is not known after 5m: ErrorsHigh: prometheus answered 503') as string,
+    });
     await app.stop(0);
   });
 
@@ -268,7 +291,10 @@ describe('an episode', () => {
     await app.memory.append([{ type: 'paused', pause: { model: null, sinceMs: clock.nowMs(), untilMs: null, reason: 'incident', by: 'ada' } }]);
     await pass(minuteMs);
 
-    expect(await only()).toMatchObject({ state: 'aborted', detail: expect.stringContaining('stopped (paused): all models are paused until resumed by ada: incident. Nothing moved: 2 still serves') as string });
+    expect(await only()).toMatchObject({
+      state: 'aborted',
+      detail: expect.stringContaining('stopped (paused): all models are paused until resumed by ada: incident. Nothing moved: 2 still serves') as string,
+    });
     expect(plane.serving()).toEqual(['2', '2']);
     await app.stop(0);
   });

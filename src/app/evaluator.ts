@@ -1,3 +1,4 @@
+import { consequence } from '../domain/decide.ts';
 import type { Decision } from '../domain/decision.ts';
 import type { Episode } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
@@ -8,7 +9,6 @@ import type { Clock, Log } from '../domain/ports.ts';
 import type { LedgerEntry } from '../domain/records.ts';
 import type { Rule, RuleGroup } from '../domain/rule.ts';
 import type { Verdict } from '../domain/verdict.ts';
-import { consequence } from '../domain/decide.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { openEpisode } from './episode-opening.ts';
 import type { Memory } from './memory.ts';
@@ -96,7 +96,8 @@ export class Evaluator {
   #task(runtime: Runtime, model: Model, rules: readonly Rule[]): Parameters<MeasurePlan['add']>[0] {
     const serving = servingVersions(runtime.observer.latest(model));
     const main = serving[0];
-    const sinceMs = model.attribution.kind === 'serving' && main !== undefined ? (this.#deps.memory.ledgerEntry(model.name, main)?.servingSinceMs ?? null) : null;
+    const sinceMs =
+      model.attribution.kind === 'serving' && main !== undefined ? (this.#deps.memory.ledgerEntry(model.name, main)?.servingSinceMs ?? null) : null;
     return { model, rules, serving, sinceMs };
   }
 
@@ -106,7 +107,11 @@ export class Evaluator {
     for (const { rule, byVersion } of all) {
       const gone = board.retire(model, rule.id, new Set(byVersion.keys()));
       const own = verdicts.filter((verdict) => verdict.rule === rule.id);
-      metrics.ruleJudged(rule, own, gone.map((verdict) => verdict.version));
+      metrics.ruleJudged(
+        rule,
+        own,
+        gone.map((verdict) => verdict.version),
+      );
     }
   }
 
@@ -124,7 +129,13 @@ export class Evaluator {
       if (observation === null) continue;
       const acting = new Set(actingRules(runtime, model).map((rule) => rule.id));
       const serving = servingVersions(observation);
-      const versions = new Set([...serving, ...memory.ledger(name).filter((entry) => entry.servingSinceMs !== null).map((entry) => entry.version)]);
+      const versions = new Set([
+        ...serving,
+        ...memory
+          .ledger(name)
+          .filter((entry) => entry.servingSinceMs !== null)
+          .map((entry) => entry.version),
+      ]);
       for (const version of versions) {
         const before = memory.ledgerEntry(name, version);
         const verdicts = board.of(name).filter((verdict) => verdict.version === version && acting.has(verdict.rule));
@@ -145,7 +156,9 @@ export class Evaluator {
     }
     if (nowMs - this.#ledgerFlushedMs >= ledgerFlushMs) {
       this.#ledgerFlushedMs = nowMs;
-      changed.push(...[...runtime.models.keys()].flatMap((name) => memory.ledger(name)).filter((entry) => entry.servingSinceMs !== null && !changed.includes(entry)));
+      changed.push(
+        ...[...runtime.models.keys()].flatMap((name) => memory.ledger(name)).filter((entry) => entry.servingSinceMs !== null && !changed.includes(entry)),
+      );
     }
     if (changed.length > 0) await memory.append([{ type: 'ledger', entries: changed }]);
   }
@@ -193,11 +206,17 @@ export class Evaluator {
     const evidence = freezeEvidence(subject, target, board, series);
     const opened = openEpisode({ subject, judgement, decision, target, evidence, nowMs: clock.nowMs(), externalLabels: runtime.externalLabels });
     const record = toDecision(subject, judgement, clock.nowMs(), opened.id);
-    const events: JournalEvent[] = [{ type: 'episode_opened', episode: opened }, { type: 'decision', decision: record }];
+    const events: JournalEvent[] = [
+      { type: 'episode_opened', episode: opened },
+      { type: 'decision', decision: record },
+    ];
     await memory.append([...events, ...this.#deps.teller.onOpened(opened, runtime)]);
     this.#lastDecision.set(decisionKey(verdict), decisionMark(verdict, record));
     this.#deps.metrics.decisionMade(record);
-    this.#deps.log.info({ episode: opened.id, model: model.name, from: opened.from, to: opened.to, rule: rule.alert, reason: verdict.reason }, opened.mode === 'dry_run' ? 'dry run recorded' : 'episode opened');
+    this.#deps.log.info(
+      { episode: opened.id, model: model.name, from: opened.from, to: opened.to, rule: rule.alert, reason: verdict.reason },
+      opened.mode === 'dry_run' ? 'dry run recorded' : 'episode opened',
+    );
     this.#deps.onOpened(opened, runtime);
   }
 
@@ -210,7 +229,10 @@ export class Evaluator {
   #isRecorded(verdict: Verdict): boolean {
     return this.#deps.memory
       .episodes(verdict.model)
-      .some((episode) => episode.state === 'recorded' && episode.from === verdict.version && episode.detectedAtMs >= (verdict.breachingSinceMs ?? Number.POSITIVE_INFINITY));
+      .some(
+        (episode) =>
+          episode.state === 'recorded' && episode.from === verdict.version && episode.detectedAtMs >= (verdict.breachingSinceMs ?? Number.POSITIVE_INFINITY),
+      );
   }
 
   async #record(verdict: Verdict, decision: Decision): Promise<void> {
@@ -219,7 +241,10 @@ export class Evaluator {
     this.#lastDecision.set(decisionKey(verdict), mark);
     await this.#deps.memory.recordDecision(decision);
     this.#deps.metrics.decisionMade(decision);
-    this.#deps.log.warn({ model: decision.model, version: decision.version, rule: decision.rule, reason: decision.reason, detail: decision.detail, verdict: decision.verdict }, 'breach held');
+    this.#deps.log.warn(
+      { model: decision.model, version: decision.version, rule: decision.rule, reason: decision.reason, detail: decision.detail, verdict: decision.verdict },
+      'breach held',
+    );
   }
 }
 

@@ -5,7 +5,13 @@ import type { Clock } from '../domain/ports.ts';
  * The first turn comes at `firstInMs` (spread by the caller, so that groups do not all ask at once). Ends when aborted, after the turn in hand.
  * `turn` must not throw.
  */
-export async function runLoop(options: { clock: Clock; everyMs: number; firstInMs: number; signal: AbortSignal; turn: (missed: number) => Promise<void> }): Promise<void> {
+export async function runLoop(options: {
+  clock: Clock;
+  everyMs: number;
+  firstInMs: number;
+  signal: AbortSignal;
+  turn: (missed: number) => Promise<void>;
+}): Promise<void> {
   const { clock, everyMs, signal, turn } = options;
   let dueMs = clock.nowMs() + options.firstInMs;
   let missed = 0;

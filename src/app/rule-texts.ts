@@ -5,7 +5,10 @@ import { annotationVariables, linkVariables, parseTemplate, renderTemplate, type
 export type TextValues = TemplateValues & { readonly model: string; readonly version: string };
 
 /** Labels and annotations of an alert; `model` and `version` join the labels, as Prometheus would have them. */
-export function renderRuleTexts(rule: Rule | null, values: TextValues): { readonly labels: Readonly<Record<string, string>>; readonly annotations: Readonly<Record<string, string>> } {
+export function renderRuleTexts(
+  rule: Rule | null,
+  values: TextValues,
+): { readonly labels: Readonly<Record<string, string>>; readonly annotations: Readonly<Record<string, string>> } {
   const own = { model: values.model, version: values.version };
   if (rule === null) return { labels: own, annotations: {} };
   const labels = { ...renderAll(rule.labels, { ...values, labels: own }, annotationVariables), ...own, alertname: rule.alert };

@@ -1,5 +1,6 @@
 import type { Model, RollbackPolicy } from '../domain/model.ts';
 import type { ControlPlane, Source } from '../domain/ports.ts';
+import type { Route } from '../domain/routing.ts';
 import type { Rule, RuleGroup } from '../domain/rule.ts';
 import type { Observer } from './observer.ts';
 
@@ -13,6 +14,10 @@ export type Runtime = {
   readonly sources: ReadonlyMap<string, Source>;
   readonly planes: ReadonlyMap<string, ControlPlane>;
   readonly observer: Observer;
+  /** Who is told; `null`: nobody. */
+  readonly route: Route | null;
+  /** Receivers that hear of resolved alerts. */
+  readonly sendResolved: ReadonlySet<string>;
   readonly externalLabels: Readonly<Record<string, string>>;
   /** `--dry-run`: beats every `mode: enforce`. */
   readonly forceDryRun: boolean;

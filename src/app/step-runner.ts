@@ -1,9 +1,9 @@
+import { formatDuration } from '../domain/duration.ts';
 import type { Episode, EpisodeStep } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import type { Observation } from '../domain/observation.ts';
 import { type Clock, type ControlPlane, type Log, PlaneError, type PlaneTarget } from '../domain/ports.ts';
 import type { ApplyOutcome, StepCheck } from '../domain/step.ts';
-import { formatDuration } from '../domain/duration.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Memory } from './memory.ts';
 
@@ -47,7 +47,15 @@ export class StepRunner {
     const startedMs = this.#deps.clock.nowMs();
     const result = await this.#perform(episode, entry, { inverse: false, before, guard: options.guard, signal: options.signal });
     this.#deps.metrics.rollbackStepTook('converge', this.#deps.clock.nowMs() - startedMs);
-    await this.#journal(outcome(episode, name, this.#deps.clock.nowMs(), result.kind, result.kind === 'failed' ? result.detail : `took ${formatDuration(this.#deps.clock.nowMs() - startedMs)}`));
+    await this.#journal(
+      outcome(
+        episode,
+        name,
+        this.#deps.clock.nowMs(),
+        result.kind,
+        result.kind === 'failed' ? result.detail : `took ${formatDuration(this.#deps.clock.nowMs() - startedMs)}`,
+      ),
+    );
     return result;
   }
 
@@ -58,17 +66,28 @@ export class StepRunner {
     const before = await this.#observe(signal, episode);
     if (entry.state !== 'inverting') await this.#journal(intent(episode, name, this.#deps.clock.nowMs(), true));
     const result = await this.#perform(episode, entry, { inverse: true, before, guard: () => undefined, signal });
-    await this.#journal(outcome(episode, name, this.#deps.clock.nowMs(), result.kind === 'done' ? 'inverted' : 'failed', result.kind === 'failed' ? result.detail : 'taken back'));
+    await this.#journal(
+      outcome(episode, name, this.#deps.clock.nowMs(), result.kind === 'done' ? 'inverted' : 'failed', result.kind === 'failed' ? result.detail : 'taken back'),
+    );
     return result;
   }
 
-  async #perform(episode: Episode, entry: EpisodeStep, options: { inverse: boolean; before: Observation; guard: (observation: Observation) => void; signal: AbortSignal }): Promise<StepResult> {
+  async #perform(
+    episode: Episode,
+    entry: EpisodeStep,
+    options: { inverse: boolean; before: Observation; guard: (observation: Observation) => void; signal: AbortSignal },
+  ): Promise<StepResult> {
     const { clock, plane, target, memory } = this.#deps;
     const { signal, inverse } = options;
     const deadlineMs = clock.nowMs() + episode.policy.convergeTimeoutMs;
     for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, maxRetryMs)) {
       const appliedMs = clock.nowMs();
-      const answer = await plane.apply(target, entry.step, { inverse, opId: `${episode.id}/${entry.name}${inverse ? '/inverse' : ''}`, epoch: memory.journal.epoch }, signal);
+      const answer = await plane.apply(
+        target,
+        entry.step,
+        { inverse, opId: `${episode.id}/${entry.name}${inverse ? '/inverse' : ''}`, epoch: memory.journal.epoch },
+        signal,
+      );
       this.#deps.metrics.rollbackStepTook('control_plane', clock.nowMs() - appliedMs);
       signal.throwIfAborted();
       if (isTaken(answer)) {
@@ -76,9 +95,14 @@ export class StepRunner {
         if (inverse) return { kind: 'done' };
         return await this.#lookUntilItTook(episode, entry, options.before, appliedMs, deadlineMs, signal);
       }
-      this.#deps.log.warn({ episode: episode.id, step: entry.name, outcome: answer.kind, class: answer.class, detail: answer.detail }, 'step did not take at once');
-      if (answer.class === 'permanent' || answer.class === 'auth' || answer.class === 'target_will_not_load') return { kind: 'failed', detail: `${entry.name}: ${answer.detail}` };
-      if (clock.nowMs() + retryMs >= deadlineMs) return { kind: 'failed', detail: `${entry.name}: ${answer.detail}; given up after ${formatDuration(episode.policy.convergeTimeoutMs)}` };
+      this.#deps.log.warn(
+        { episode: episode.id, step: entry.name, outcome: answer.kind, class: answer.class, detail: answer.detail },
+        'step did not take at once',
+      );
+      if (answer.class === 'permanent' || answer.class === 'auth' || answer.class === 'target_will_not_load')
+        return { kind: 'failed', detail: `${entry.name}: ${answer.detail}` };
+      if (clock.nowMs() + retryMs >= deadlineMs)
+        return { kind: 'failed', detail: `${entry.name}: ${answer.detail}; given up after ${formatDuration(episode.policy.convergeTimeoutMs)}` };
       await clock.sleep(retryMs, signal);
       // Every retry first looks: the world may have moved, ours may have happened.
       const now = await this.#observe(signal, episode);
@@ -86,7 +110,14 @@ export class StepRunner {
     }
   }
 
-  async #lookUntilItTook(episode: Episode, entry: EpisodeStep, before: Observation, appliedMs: number, deadlineMs: number, signal: AbortSignal): Promise<StepResult> {
+  async #lookUntilItTook(
+    episode: Episode,
+    entry: EpisodeStep,
+    before: Observation,
+    appliedMs: number,
+    deadlineMs: number,
+    signal: AbortSignal,
+  ): Promise<StepResult> {
     const { clock, plane } = this.#deps;
     let seen: StepCheck = { kind: 'progressing', detail: 'not looked at yet' };
     for (let lookMs = firstLookMs; ; lookMs = Math.min(lookMs * 2, maxLookMs)) {
@@ -94,7 +125,11 @@ export class StepRunner {
       seen = plane.check(entry.step, before, now, clock.nowMs() - appliedMs);
       if (seen.kind === 'converged') return { kind: 'done' };
       if (seen.kind === 'failed' || seen.kind === 'reverted') return { kind: 'failed', detail: `${entry.name}: ${seen.detail}` };
-      if (clock.nowMs() >= deadlineMs) return { kind: 'failed', detail: `${entry.name}: not there after ${formatDuration(episode.policy.convergeTimeoutMs)} (converge_timeout): ${seen.detail}` };
+      if (clock.nowMs() >= deadlineMs)
+        return {
+          kind: 'failed',
+          detail: `${entry.name}: not there after ${formatDuration(episode.policy.convergeTimeoutMs)} (converge_timeout): ${seen.detail}`,
+        };
       await clock.sleep(lookMs, signal);
     }
   }
@@ -138,7 +173,22 @@ function outcome(episode: Episode, step: string, atMs: number, state: 'done' | '
 }
 
 /** Written as soon as the plane took the mutation: from then on its configuration is another. */
-function remembered(episode: Episode, step: string, atMs: number, inverse: boolean, plane: string, answer: Extract<ApplyOutcome, { kind: 'applied' | 'already' }>): JournalEvent {
+function remembered(
+  episode: Episode,
+  step: string,
+  atMs: number,
+  inverse: boolean,
+  plane: string,
+  answer: Extract<ApplyOutcome, { kind: 'applied' | 'already' }>,
+): JournalEvent {
   const values = answer.remember ?? {};
-  return { type: 'step_outcome', episodeId: episode.id, atMs, step, state: inverse ? 'inverting' : 'started', detail: answer.detail ?? 'applied, not yet seen to have taken', remember: { plane, values } };
+  return {
+    type: 'step_outcome',
+    episodeId: episode.id,
+    atMs,
+    step,
+    state: inverse ? 'inverting' : 'started',
+    detail: answer.detail ?? 'applied, not yet seen to have taken',
+    remember: { plane, values },
+  };
 }

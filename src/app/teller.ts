@@ -9,10 +9,10 @@ import type { Runtime } from './runtime.ts';
 export interface Teller {
   /** With `episode_opened`: asks for approval, or tells of a dry run. */
   onOpened(episode: Episode, runtime: Runtime): readonly JournalEvent[];
-  /** With each change of state: `started`, once, if the episode lasts over 30 s. */
-  onProgress(episode: Episode, runtime: Runtime, nowMs: number): readonly JournalEvent[];
+  /** With the first step: `started`, sent only if the episode lasts over 30 s. */
+  onStarted(episode: Episode, runtime: Runtime): readonly JournalEvent[];
   /** With the end. */
-  onFinished(episode: Episode, runtime: Runtime, nowMs: number): readonly JournalEvent[];
+  onFinished(episode: Episode, runtime: Runtime): readonly JournalEvent[];
   /** Alerts of rules that only tell, and of breaches that were held. Never throws. */
   tellAlerts(runtime: Runtime, nowMs: number): Promise<void>;
   /** The one closing line of the log. */

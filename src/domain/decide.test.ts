@@ -32,21 +32,63 @@ describe('decide', () => {
 
   const finished = anEpisode({ id: 'rb_00', state: 'succeeded', outcome: 'success', startedAtMs: noonMs - 700_000, finishedAtMs: noonMs - 600_000 });
   const rows: readonly [string, Partial<DecideInput>, string, RegExp][] = [
-    ['paused for this model', { pauses: [{ model: 'fraud', sinceMs: noonMs - 1, untilMs: null, reason: 'load test', by: 'ada' }] }, 'paused', /the model is paused until resumed by ada: load test/],
-    ['paused for all models', { pauses: [{ model: null, sinceMs: noonMs - 1, untilMs: noonMs + 1, reason: 'x', by: 'ada' }] }, 'paused', /all models are paused/],
+    [
+      'paused for this model',
+      { pauses: [{ model: 'fraud', sinceMs: noonMs - 1, untilMs: null, reason: 'load test', by: 'ada' }] },
+      'paused',
+      /the model is paused until resumed by ada: load test/,
+    ],
+    [
+      'paused for all models',
+      { pauses: [{ model: null, sinceMs: noonMs - 1, untilMs: noonMs + 1, reason: 'x', by: 'ada' }] },
+      'paused',
+      /all models are paused/,
+    ],
     ['an episode is open', { episodes: [anEpisode({ state: 'watching' })] }, 'already_rolling_back', /episode rb_01 \(2 to 1\) is watching/],
     ['in the cooldown', { episodes: [finished] }, 'cooldown', /ended 10m ago, cooldown: 30m/],
-    ['the budget is spent', { policy: aPolicy({ cooldownMs: 0, maxPer: { count: 1, windowMs: 3_600_000 } }), episodes: [finished] }, 'budget_spent', /1 rollbacks in the last 1h, max_per: 1/],
+    [
+      'the budget is spent',
+      { policy: aPolicy({ cooldownMs: 0, maxPer: { count: 1, windowMs: 3_600_000 } }), episodes: [finished] },
+      'budget_spent',
+      /1 rollbacks in the last 1h, max_per: 1/,
+    ],
     ['every version breaches', { verdicts: [aVerdict(), aVerdict({ version: '1' })] }, 'breach_everywhere', /so it is not the version/],
     ['every other version is at least pending', { verdicts: [aVerdict(), aVerdict({ version: '1', kind: 'pending' })] }, 'breach_everywhere', /1: error ratio/],
     ['no version has a record', { ledger: [] }, 'no_target', /no other version is known/],
-    ['the only target is quarantined', { quarantine: [{ model: 'fraud', version: '1', sinceMs: 0, untilMs: noonMs + 1, reason: 'rolled back', by: 'rollbackd' }] }, 'no_target', /1: quarantined until/],
-    ['the only target would not load', { observation: anObservation('2', { versions: [{ id: '2', state: 'available' }, { id: '1', state: 'failed', detail: 'no such file' }] }) }, 'no_target', /could not load it: no such file/],
-    ['the plane says its list is not the truth', { observation: anObservation('2', { refusals: ['ranker is listed but NOT_FOUND'] }) }, 'no_target', /not safe to change: ranker is listed but NOT_FOUND/],
+    [
+      'the only target is quarantined',
+      { quarantine: [{ model: 'fraud', version: '1', sinceMs: 0, untilMs: noonMs + 1, reason: 'rolled back', by: 'rollbackd' }] },
+      'no_target',
+      /1: quarantined until/,
+    ],
+    [
+      'the only target would not load',
+      {
+        observation: anObservation('2', {
+          versions: [
+            { id: '2', state: 'available' },
+            { id: '1', state: 'failed', detail: 'no such file' },
+          ],
+        }),
+      },
+      'no_target',
+      /could not load it: no such file/,
+    ],
+    [
+      'the plane says its list is not the truth',
+      { observation: anObservation('2', { refusals: ['ranker is listed but NOT_FOUND'] }) },
+      'no_target',
+      /not safe to change: ranker is listed but NOT_FOUND/,
+    ],
     ['the plane could not be observed', { observation: null }, 'no_target', /could not be observed/],
     ['someone else switched meanwhile', { observation: anObservation('3') }, 'version_changed', /version 3 serves now, not 2/],
     ['approval is always asked for', { policy: aPolicy({ requireApproval: 'always' }) }, 'approval_needed', /require_approval: always/],
-    ['a version served for long', { ledger: [aLedgerEntry('1'), aLedgerEntry('2', { servingSinceMs: noonMs - 8 * 86_400_000 })] }, 'approval_needed', /longer than approval_after: 1w/],
+    [
+      'a version served for long',
+      { ledger: [aLedgerEntry('1'), aLedgerEntry('2', { servingSinceMs: noonMs - 8 * 86_400_000 })] },
+      'approval_needed',
+      /longer than approval_after: 1w/,
+    ],
     ['in a dry run', { policy: aPolicy({ mode: 'dry_run' }) }, 'dry_run', /mode is dry_run/],
   ];
   it.each(rows)('holds when %s', (_name, changes, reason, detail) => {
@@ -69,7 +111,10 @@ describe('decide', () => {
   it('never picks a target that breaches now by any rule', () => {
     const other = aVerdict({ version: '1', rule: 'fraud/LatencyHigh', kind: 'breach', reason: 'p99 latency 900ms > 250ms' });
 
-    expect(decide(input({ verdicts: [aVerdict(), other] }))).toMatchObject({ reason: 'no_target', detail: expect.stringContaining('breaching now: p99 latency 900ms') as string });
+    expect(decide(input({ verdicts: [aVerdict(), other] }))).toMatchObject({
+      reason: 'no_target',
+      detail: expect.stringContaining('breaching now: p99 latency 900ms') as string,
+    });
   });
 
   it('records all guards that hold, in order', () => {

@@ -71,7 +71,8 @@ export function consequence(judgement: Judgement): Decision['decision'] {
 
 function targetOf(input: DecideInput): TargetChoice {
   if (input.observation === null) return { target: null, reason: 'the control plane could not be observed', refused: [] };
-  if (input.observation.refusals.length > 0) return { target: null, reason: `the control plane is not safe to change: ${input.observation.refusals.join('; ')}`, refused: [] };
+  if (input.observation.refusals.length > 0)
+    return { target: null, reason: `the control plane is not safe to change: ${input.observation.refusals.join('; ')}`, refused: [] };
   if (input.episode !== null && input.episode.state !== 'pending_approval') return stillGood(input, input.episode.to);
   return chooseTarget({ ...input, observation: input.observation, tried: input.episode?.triedTargets ?? [] });
 }
@@ -121,7 +122,9 @@ function budgetSpent(input: DecideInput): string | null {
 function breachEverywhere(input: DecideInput): string | null {
   const { verdict } = input;
   if (verdict === null) return null;
-  const others = input.verdicts.filter((other) => other.rule === verdict.rule && other.version !== input.from && (other.kind === 'ok' || other.kind === 'breach' || other.kind === 'pending'));
+  const others = input.verdicts.filter(
+    (other) => other.rule === verdict.rule && other.version !== input.from && (other.kind === 'ok' || other.kind === 'breach' || other.kind === 'pending'),
+  );
   if (others.length === 0 || others.some((other) => other.kind === 'ok')) return null;
   return `every version with traffic breaches alike, so it is not the version: ${others.map((other) => `${other.version}: ${other.reason}`).join('; ')}`;
 }

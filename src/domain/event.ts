@@ -9,12 +9,30 @@ import type { RuleState } from './verdict.ts';
  */
 export type JournalEvent =
   | { readonly type: 'episode_opened'; readonly episode: Episode }
-  | { readonly type: 'episode_state'; readonly episodeId: string; readonly atMs: number; readonly state: EpisodeState; readonly detail: string; readonly outcome?: EpisodeOutcome; readonly changes?: Partial<Pick<Episode, 'startedAtMs' | 'switchedAtMs' | 'recoveredAtMs' | 'to' | 'triedTargets' | 'corrected' | 'pinned' | 'refusedTargets'>> }
+  | {
+      readonly type: 'episode_state';
+      readonly episodeId: string;
+      readonly atMs: number;
+      readonly state: EpisodeState;
+      readonly detail: string;
+      readonly outcome?: EpisodeOutcome;
+      readonly changes?: Partial<
+        Pick<Episode, 'startedAtMs' | 'switchedAtMs' | 'recoveredAtMs' | 'to' | 'triedTargets' | 'corrected' | 'pinned' | 'refusedTargets'>
+      >;
+    }
   /** Replaces the steps that are not yet done (a plan, or a new plan for the next target). */
   | { readonly type: 'steps_planned'; readonly episodeId: string; readonly atMs: number; readonly steps: readonly EpisodeStep[] }
   /** Intent, written before the mutation is sent. */
   | { readonly type: 'step_intent'; readonly episodeId: string; readonly atMs: number; readonly step: string; readonly inverse: boolean }
-  | { readonly type: 'step_outcome'; readonly episodeId: string; readonly atMs: number; readonly step: string; readonly state: EpisodeStep['state']; readonly detail: string; readonly remember?: { readonly plane: string; readonly values: Readonly<Record<string, unknown>> } }
+  | {
+      readonly type: 'step_outcome';
+      readonly episodeId: string;
+      readonly atMs: number;
+      readonly step: string;
+      readonly state: EpisodeStep['state'];
+      readonly detail: string;
+      readonly remember?: { readonly plane: string; readonly values: Readonly<Record<string, unknown>> };
+    }
   | { readonly type: 'smoke_test'; readonly episodeId: string; readonly atMs: number; readonly results: readonly SmokeResult[] }
   | { readonly type: 'decision'; readonly decision: Decision }
   | { readonly type: 'ledger'; readonly entries: readonly LedgerEntry[] }
@@ -26,7 +44,14 @@ export type JournalEvent =
   | { readonly type: 'rule_states'; readonly states: Readonly<Record<string, RuleState | null>> }
   | { readonly type: 'plane_memory'; readonly plane: string; readonly values: Readonly<Record<string, unknown>>; readonly atMs: number }
   | { readonly type: 'message_enqueued'; readonly message: OutboxMessage }
-  | { readonly type: 'message_attempt'; readonly id: string; readonly atMs: number; readonly state: OutboxMessage['state']; readonly notBeforeMs: number; readonly detail: string };
+  | {
+      readonly type: 'message_attempt';
+      readonly id: string;
+      readonly atMs: number;
+      readonly state: OutboxMessage['state'];
+      readonly notBeforeMs: number;
+      readonly detail: string;
+    };
 
 /** An event as stored. `hash` = SHA-256 over the canonical JSON of the row and the hash of the one before. */
 export type StoredEvent = { readonly seq: number; readonly atMs: number; readonly epoch: number; readonly event: JournalEvent; readonly hash: string };

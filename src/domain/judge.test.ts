@@ -25,7 +25,13 @@ describe('judge', () => {
   it('says its arithmetic in words', () => {
     const verdicts = run(aRule({ forMs: 60_000 }), [failing, failing, failing, failing, failing, failing]);
 
-    expect(verdicts.at(-1)).toMatchObject({ kind: 'breach', reason: 'error ratio 10.2% (588 of 5771) > 5% for 1m15s, for: 1m', value: 588 / 5771, threshold: 0.05, requests: 5771 });
+    expect(verdicts.at(-1)).toMatchObject({
+      kind: 'breach',
+      reason: 'error ratio 10.2% (588 of 5771) > 5% for 1m15s, for: 1m',
+      value: 588 / 5771,
+      threshold: 0.05,
+      requests: 5771,
+    });
     expect(verdicts[1]).toMatchObject({ kind: 'pending', reason: 'error ratio 10.2% (588 of 5771) > 5% for 15s, for: 1m' });
     expect(run(aRule(), [{ errors: 50 }])[0]).toMatchObject({ kind: 'ok', reason: 'error ratio 5% (50 of 1000) ≤ 5%' });
   });
@@ -39,7 +45,14 @@ describe('judge', () => {
     ['no data', { requests: 5 }],
     ['a stale sample', { newestMs: noonMs - 600_000 }],
   ])('lets %s reset «for»', (_name, between) => {
-    expect(kinds(run(aRule({ forMs: 20_000 }), [failing, failing, between, failing, failing, failing]))).toEqual(['pending', 'pending', 'errors' in between ? 'ok' : 'no_data', 'pending', 'pending', 'breach']);
+    expect(kinds(run(aRule({ forMs: 20_000 }), [failing, failing, between, failing, failing, failing]))).toEqual([
+      'pending',
+      'pending',
+      'errors' in between ? 'ok' : 'no_data',
+      'pending',
+      'pending',
+      'breach',
+    ]);
   });
 
   it('lets an error freeze «for»: blind time is not counted', () => {
@@ -73,11 +86,29 @@ describe('judge', () => {
 
   it('judges a latency quantile from the buckets', () => {
     const rule = aRule({ condition: { kind: 'latency', quantile: 0.99, windowMs: 300_000, limit: { op: 'above', value: 0.25 }, minRequests: 300 } });
-    const buckets = (slow: number): ReadonlyMap<number, number> => new Map([[0.1, 1000 - slow], [0.25, 1000 - slow], [0.5, 1000], [Number.POSITIVE_INFINITY, 1000]]);
+    const buckets = (slow: number): ReadonlyMap<number, number> =>
+      new Map([
+        [0.1, 1000 - slow],
+        [0.25, 1000 - slow],
+        [0.5, 1000],
+        [Number.POSITIVE_INFINITY, 1000],
+      ]);
 
-    expect(run(rule, [{ buckets: buckets(100), windowMs: 300_000 }])[0]).toMatchObject({ kind: 'breach', reason: 'p99 latency 475ms (of 1000 requests) > 250ms for 0s' });
+    expect(run(rule, [{ buckets: buckets(100), windowMs: 300_000 }])[0]).toMatchObject({
+      kind: 'breach',
+      reason: 'p99 latency 475ms (of 1000 requests) > 250ms for 0s',
+    });
     expect(run(rule, [{ buckets: buckets(5) }])[0]).toMatchObject({ kind: 'ok' });
-    expect(run(rule, [{ buckets: new Map([[0.1, 0], [Number.POSITIVE_INFINITY, 0]]) }])[0]?.kind).toBe('no_data');
+    expect(
+      run(rule, [
+        {
+          buckets: new Map([
+            [0.1, 0],
+            [Number.POSITIVE_INFINITY, 0],
+          ]),
+        },
+      ])[0]?.kind,
+    ).toBe('no_data');
   });
 
   it('judges a request rate below its limit', () => {
@@ -99,7 +130,8 @@ describe('judge', () => {
 
   it('keeps an alert firing for «keep_firing_for» while the verdict is ok already', () => {
     const rule = aRule({ keepFiringForMs: 20_000 });
-    const at = (nowMs: number, errors: number, state: RuleState | null) => judge({ rule, version: '7', measurement: aMeasurement({ errors, newestMs: nowMs }), state, nowMs, intervalMs });
+    const at = (nowMs: number, errors: number, state: RuleState | null) =>
+      judge({ rule, version: '7', measurement: aMeasurement({ errors, newestMs: nowMs }), state, nowMs, intervalMs });
 
     const first = at(noonMs, 500, null);
     const second = at(noonMs + 15_000, 0, first.state);

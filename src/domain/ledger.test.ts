@@ -3,7 +3,16 @@ import { aLedgerEntry, aPolicy, aVerdict, noonMs } from '../../test/support/buil
 import { addService, isKnownGood, type ServiceSeen } from './ledger.ts';
 
 function seen(changes: Partial<ServiceSeen> = {}): ServiceSeen {
-  return { model: 'fraud', version: '1', nowMs: noonMs, elapsedMs: 15_000, serves: true, verdicts: [aVerdict({ kind: 'ok' })], requestsPerSecond: 10, ...changes };
+  return {
+    model: 'fraud',
+    version: '1',
+    nowMs: noonMs,
+    elapsedMs: 15_000,
+    serves: true,
+    verdicts: [aVerdict({ kind: 'ok' })],
+    requestsPerSecond: 10,
+    ...changes,
+  };
 }
 
 describe('addService', () => {
@@ -28,7 +37,10 @@ describe('addService', () => {
   });
 
   it('ends the service when the plane no longer serves it', () => {
-    expect(addService(aLedgerEntry('1', { servingSinceMs: 5, lastServedMs: 7 }), seen({ serves: false }))).toMatchObject({ servingSinceMs: null, lastServedMs: 7 });
+    expect(addService(aLedgerEntry('1', { servingSinceMs: 5, lastServedMs: 7 }), seen({ serves: false }))).toMatchObject({
+      servingSinceMs: null,
+      lastServedMs: 7,
+    });
   });
 });
 

@@ -2,7 +2,10 @@
 export type RollbackMode = 'enforce' | 'dry_run' | 'off';
 
 /** The version to go back to. */
-export type RollbackTo = { readonly kind: 'last_known_good' } | { readonly kind: 'version'; readonly version: string } | { readonly kind: 'label'; readonly label: string };
+export type RollbackTo =
+  | { readonly kind: 'last_known_good' }
+  | { readonly kind: 'version'; readonly version: string }
+  | { readonly kind: 'label'; readonly label: string };
 
 /** When a version's record counts as good. */
 export type KnownGoodPolicy = {

@@ -31,7 +31,9 @@ export interface Source {
   /** PromQL as written; `null` when the source has no PromQL (then rules with `expr` are refused at load). */
   readonly askExpr: ((questions: readonly ExprQuestion[], atMs: number, signal: AbortSignal) => Promise<ReadonlyMap<string, Answer>>) | null;
   /** The same questions at `startMs`, `startMs + stepMs` … `endMs`; `null` when the source has no history. */
-  readonly history: ((questions: readonly Question[], range: { startMs: number; endMs: number; stepMs: number }, signal: AbortSignal) => Promise<readonly HistoryPoint[]>) | null;
+  readonly history:
+    | ((questions: readonly Question[], range: { startMs: number; endMs: number; stepMs: number }, signal: AbortSignal) => Promise<readonly HistoryPoint[]>)
+    | null;
   /** PromQL (or its description) that `ask` sends for these questions; for `plan`, evidence and explanations. */
   describe(questions: readonly Question[]): ReadonlyMap<string, string>;
   /** Whether the last conversation worked; `null` before the first. */

@@ -46,17 +46,97 @@ describe('histogramQuantile', () => {
     ['the bound itself', 0.75, plain, 0.5],
     ['0 at q 0', 0, plain, 0],
     ['the last finite bound at q 1', 1, plain, 1],
-    ['the highest finite bound for a rank in +Inf', 0.99, new Map([[1, 50], [Infinity, 100]]), 1],
-    ['NaN without observations', 0.5, new Map([[1, 0], [Infinity, 0]]), Number.NaN],
-    ['NaN without +Inf', 0.5, new Map([[1, 5], [2, 6]]), Number.NaN],
+    [
+      'the highest finite bound for a rank in +Inf',
+      0.99,
+      new Map([
+        [1, 50],
+        [Infinity, 100],
+      ]),
+      1,
+    ],
+    [
+      'NaN without observations',
+      0.5,
+      new Map([
+        [1, 0],
+        [Infinity, 0],
+      ]),
+      Number.NaN,
+    ],
+    [
+      'NaN without +Inf',
+      0.5,
+      new Map([
+        [1, 5],
+        [2, 6],
+      ]),
+      Number.NaN,
+    ],
     ['NaN with +Inf alone', 0.5, new Map([[Infinity, 6]]), Number.NaN],
     ['NaN for nothing', 0.5, new Map(), Number.NaN],
-    ['a lowest bound at or under 0 itself', 0.1, new Map([[-1, 5], [1, 10], [Infinity, 10]]), -1],
-    ['between bounds that are negative', 0.75, new Map([[-2, 5], [-1, 10], [Infinity, 10]]), -1.5],
-    ['buckets in any order', 0.5, new Map([[Infinity, 40], [0.5, 30], [1, 40], [0.1, 10]]), 0.3],
-    ['levelled counts where they fall', 0.5, new Map([[1, 10], [2, 8], [3, 9], [4, 20], [Infinity, 20]]), 1],
-    ['differences that are rounding as none', 1, new Map([[1, 1e3], [2, 1e3 * (1 + 1e-14)], [Infinity, 1e3]]), 1],
-    ['NaN with a count that is NaN', 0.5, new Map([[1, Number.NaN], [Infinity, Number.NaN]]), Number.NaN],
+    [
+      'a lowest bound at or under 0 itself',
+      0.1,
+      new Map([
+        [-1, 5],
+        [1, 10],
+        [Infinity, 10],
+      ]),
+      -1,
+    ],
+    [
+      'between bounds that are negative',
+      0.75,
+      new Map([
+        [-2, 5],
+        [-1, 10],
+        [Infinity, 10],
+      ]),
+      -1.5,
+    ],
+    [
+      'buckets in any order',
+      0.5,
+      new Map([
+        [Infinity, 40],
+        [0.5, 30],
+        [1, 40],
+        [0.1, 10],
+      ]),
+      0.3,
+    ],
+    [
+      'levelled counts where they fall',
+      0.5,
+      new Map([
+        [1, 10],
+        [2, 8],
+        [3, 9],
+        [4, 20],
+        [Infinity, 20],
+      ]),
+      1,
+    ],
+    [
+      'differences that are rounding as none',
+      1,
+      new Map([
+        [1, 1e3],
+        [2, 1e3 * (1 + 1e-14)],
+        [Infinity, 1e3],
+      ]),
+      1,
+    ],
+    [
+      'NaN with a count that is NaN',
+      0.5,
+      new Map([
+        [1, Number.NaN],
+        [Infinity, Number.NaN],
+      ]),
+      Number.NaN,
+    ],
   ])('gives %s', (_name, q, buckets, expected) => {
     const actual = histogramQuantile(q, buckets);
 

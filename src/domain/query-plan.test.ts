@@ -18,7 +18,14 @@ describe('planQueries', () => {
     const question = aQuestion({ matchers: [eq('model', 'fraud'), { label: 'code', op: '=~', value: '5..' }] });
 
     expect(planQueries([question])).toEqual([
-      { kind: 'increase', windowMs: 60_000, promql: 'sum by (version) (increase(requests_total{code=~"5..",model="fraud"}[1m]))', keyLabels: [], versionLabel: 'version', ids: new Map([['[]', [question.id]]]) },
+      {
+        kind: 'increase',
+        windowMs: 60_000,
+        promql: 'sum by (version) (increase(requests_total{code=~"5..",model="fraud"}[1m]))',
+        keyLabels: [],
+        versionLabel: 'version',
+        ids: new Map([['[]', [question.id]]]),
+      },
     ]);
   });
 
@@ -30,9 +37,17 @@ describe('planQueries', () => {
     ['a name with leading colon', { metric: ':tensorflow:serving:request_count' }, 'sum by (version) (increase(:tensorflow:serving:request_count[1m]))'],
     ['a name outside the grammar', { metric: 'http.requests"x' }, String.raw`sum by (version) (increase({__name__="http.requests\"x"}[1m]))`],
     ['a name that is a word of the language', { metric: 'sum', matchers: [eq('a', 'b')] }, 'sum by (version) (increase({__name__="sum",a="b"}[1m]))'],
-    ['labels outside the grammar', { matchers: [eq('k8s.pod', 'x')], versionLabel: 'model-version' }, 'sum by ("model-version") (increase(requests_total{"k8s.pod"="x"}[1m]))'],
+    [
+      'labels outside the grammar',
+      { matchers: [eq('k8s.pod', 'x')], versionLabel: 'model-version' },
+      'sum by ("model-version") (increase(requests_total{"k8s.pod"="x"}[1m]))',
+    ],
     ['a window in mixed units', { windowMs: 90_500 }, 'sum by (version) (increase(requests_total[1m30s500ms]))'],
-    ['values that would break out', { matchers: [eq('a', '"} or vector(1) #\\\n')] }, String.raw`sum by (version) (increase(requests_total{a="\"} or vector(1) #\\\n"}[1m]))`],
+    [
+      'values that would break out',
+      { matchers: [eq('a', '"} or vector(1) #\\\n')] },
+      String.raw`sum by (version) (increase(requests_total{a="\"} or vector(1) #\\\n"}[1m]))`,
+    ],
     ['control characters', { matchers: [eq('a', '\u0000\u007f\t')] }, String.raw`sum by (version) (increase(requests_total{a="\u0000\u007f\u0009"}[1m]))`],
   ])('writes %s', (_name, overrides, promql) => {
     expect(planQueries([aQuestion(overrides)]).map((query) => query.promql)).toEqual([promql]);
@@ -45,8 +60,16 @@ describe('planQueries', () => {
     const [query, ...others] = planQueries([a, b]);
 
     expect(others).toEqual([]);
-    expect(query).toMatchObject({ promql: String.raw`sum by (model, version) (increase(requests_total{job="x",model=~"a|b\\.c\\|d"}[1m]))`, keyLabels: ['model'] });
-    expect(query?.ids).toEqual(new Map([['a', [a.id]], ['b.c|d', [b.id]]]));
+    expect(query).toMatchObject({
+      promql: String.raw`sum by (model, version) (increase(requests_total{job="x",model=~"a|b\\.c\\|d"}[1m]))`,
+      keyLabels: ['model'],
+    });
+    expect(query?.ids).toEqual(
+      new Map([
+        ['a', [a.id]],
+        ['b.c|d', [b.id]],
+      ]),
+    );
   });
 
   it('merges over several labels and tells the questions apart by all of them', () => {
@@ -55,7 +78,10 @@ describe('planQueries', () => {
     const [query] = planQueries(questions);
 
     expect(query?.promql).toBe('sum by (model, ns, version) (increase(requests_total{model=~"a|b",ns=~"x|y"}[1m]))');
-    expect([...(query?.ids ?? [])]).toEqual([[groupKey(['a', 'x']), [questions[0]?.id]], [groupKey(['b', 'y']), [questions[1]?.id]]]);
+    expect([...(query?.ids ?? [])]).toEqual([
+      [groupKey(['a', 'x']), [questions[0]?.id]],
+      [groupKey(['b', 'y']), [questions[1]?.id]],
+    ]);
   });
 
   it('asks equal questions once', () => {
@@ -82,7 +108,9 @@ describe('planQueries', () => {
   });
 
   it('does not grow with models', () => {
-    const questions = Array.from({ length: 2000 }, (_, index) => (['increase', 'newest'] as const).map((kind) => aQuestion({ kind, matchers: [eq('model', `model-${index}`)] }))).flat();
+    const questions = Array.from({ length: 2000 }, (_, index) =>
+      (['increase', 'newest'] as const).map((kind) => aQuestion({ kind, matchers: [eq('model', `model-${index}`)] })),
+    ).flat();
 
     expect(planQueries(questions)).toHaveLength(2);
   });

@@ -28,7 +28,14 @@ export function planQueries(questions: readonly Question[], options: { readonly 
   const classes = new Map<string, Asked[]>();
   for (const question of questions) {
     const asked = split(question);
-    const shape = JSON.stringify([question.kind, question.metric, question.windowMs, question.versionLabel, asked.fixed.map(({ label, op, value }) => [label, op, value]), [...asked.equals.keys()]]);
+    const shape = JSON.stringify([
+      question.kind,
+      question.metric,
+      question.windowMs,
+      question.versionLabel,
+      asked.fixed.map(({ label, op, value }) => [label, op, value]),
+      [...asked.equals.keys()],
+    ]);
     const same = classes.get(shape);
     if (same === undefined) classes.set(shape, [asked]);
     else same.push(asked);

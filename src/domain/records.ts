@@ -14,7 +14,14 @@ export type LedgerEntry = {
   readonly origin: 'watched' | 'backfill';
 };
 
-export type QuarantineEntry = { readonly model: string; readonly version: string; readonly sinceMs: number; readonly untilMs: number; readonly reason: string; readonly by: string };
+export type QuarantineEntry = {
+  readonly model: string;
+  readonly version: string;
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  readonly reason: string;
+  readonly by: string;
+};
 
 /** `model: null` = all models. */
 export type Pause = { readonly model: string | null; readonly sinceMs: number; readonly untilMs: number | null; readonly reason: string; readonly by: string };

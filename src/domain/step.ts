@@ -20,7 +20,10 @@ export type Step = {
 /** What the wish is: share per version (0..1); a rollback is 100 % of one. `unpin`: give back the policy from before the rollback. */
 export type Desired = { readonly kind: 'serve'; readonly shares: readonly { readonly version: string; readonly share: number }[] } | { readonly kind: 'unpin' };
 
-export type PlanResult = { readonly kind: 'steps'; readonly steps: readonly Step[] } | { readonly kind: 'nothing' } | { readonly kind: 'refused'; readonly reason: string };
+export type PlanResult =
+  | { readonly kind: 'steps'; readonly steps: readonly Step[] }
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'refused'; readonly reason: string };
 
 /**
  * Outcome of one mutation. `indeterminate`: nobody knows whether it happened; never repeated blind.

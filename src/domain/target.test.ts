@@ -8,7 +8,11 @@ function input(changes: Partial<TargetInput> = {}): TargetInput {
 
 describe('chooseTarget', () => {
   it('prefers the version that served last among those with a healthy record', () => {
-    const ledger = [aLedgerEntry('7', { lastServedMs: noonMs - 9_000 }), aLedgerEntry('8', { lastServedMs: noonMs - 1_000, healthyMs: 5 }), aLedgerEntry('6', { lastServedMs: noonMs - 5_000 })];
+    const ledger = [
+      aLedgerEntry('7', { lastServedMs: noonMs - 9_000 }),
+      aLedgerEntry('8', { lastServedMs: noonMs - 1_000, healthyMs: 5 }),
+      aLedgerEntry('6', { lastServedMs: noonMs - 5_000 }),
+    ];
 
     const choice = chooseTarget(input({ ledger }));
 
@@ -18,7 +22,9 @@ describe('chooseTarget', () => {
   });
 
   it('refuses what is more than max_depth versions back', () => {
-    const ledger = ['8', '7', '6'].map((version, index) => aLedgerEntry(version, { healthyMs: 0, lastServedMs: noonMs - index })).concat(aLedgerEntry('5', { lastServedMs: noonMs - 100 }));
+    const ledger = ['8', '7', '6']
+      .map((version, index) => aLedgerEntry(version, { healthyMs: 0, lastServedMs: noonMs - index }))
+      .concat(aLedgerEntry('5', { lastServedMs: noonMs - 100 }));
 
     const choice = chooseTarget(input({ ledger }));
 
@@ -55,6 +61,13 @@ describe('chooseTarget', () => {
 
 describe('compareVersions', () => {
   it('compares runs of digits as numbers', () => {
-    expect(['v10', 'v9', '2024-11', '2024-2', '9007199254740993', '9007199254740992'].toSorted(compareVersions)).toEqual(['2024-2', '2024-11', '9007199254740992', '9007199254740993', 'v9', 'v10']);
+    expect(['v10', 'v9', '2024-11', '2024-2', '9007199254740993', '9007199254740992'].toSorted(compareVersions)).toEqual([
+      '2024-2',
+      '2024-11',
+      '9007199254740992',
+      '9007199254740993',
+      'v9',
+      'v10',
+    ]);
   });
 });

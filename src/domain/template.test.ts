@@ -41,7 +41,15 @@ describe('renderTemplate', () => {
     ['a{{/* a comment */}}b', 'ab'],
     ['{{ $model | humanize }}', '<error expanding template: "fraud" is no number>'],
   ])('%s', (source, expected) => {
-    const values = { labels: { model: 'fraud', version: '7' }, externalLabels: { cluster: 'prod' }, value: 0.102, version: '7', model: 'fraud', from: '7', to: '6' };
+    const values = {
+      labels: { model: 'fraud', version: '7' },
+      externalLabels: { cluster: 'prod' },
+      value: 0.102,
+      version: '7',
+      model: 'fraud',
+      from: '7',
+      to: '6',
+    };
 
     expect(render(source, values)).toBe(expected);
   });

@@ -56,7 +56,39 @@ const functionArity = {
 } as const satisfies Record<string, readonly [number, number]>;
 type FunctionName = keyof typeof functionArity;
 const functionNames = Object.keys(functionArity) as FunctionName[];
-const controlWords = new Set(['if', 'else', 'end', 'range', 'with', 'define', 'template', 'block', 'break', 'continue', 'query', 'first', 'sortByLabel', 'tmpl', 'safeHtml', 'args', 'and', 'or', 'not', 'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'len', 'index', 'match', 'label', 'value', 'strvalue']);
+const controlWords = new Set([
+  'if',
+  'else',
+  'end',
+  'range',
+  'with',
+  'define',
+  'template',
+  'block',
+  'break',
+  'continue',
+  'query',
+  'first',
+  'sortByLabel',
+  'tmpl',
+  'safeHtml',
+  'args',
+  'and',
+  'or',
+  'not',
+  'eq',
+  'ne',
+  'lt',
+  'le',
+  'gt',
+  'ge',
+  'len',
+  'index',
+  'match',
+  'label',
+  'value',
+  'strvalue',
+]);
 const fieldVariables: ReadonlySet<string> = new Set(['labels', 'externalLabels']);
 /** Prometheus's other spelling. */
 const dotVariables: Readonly<Record<string, TemplateVariable>> = { Labels: 'labels', ExternalLabels: 'externalLabels', Value: 'value' };
@@ -73,7 +105,10 @@ class Refusal extends Error {
  * Parses a template; text without `{{` is a template too.
  * @param variables what may be named in this place
  */
-export function parseTemplate(source: string, variables: readonly TemplateVariable[]): { readonly template: Template; readonly fault?: never } | { readonly fault: TemplateFault; readonly template?: never } {
+export function parseTemplate(
+  source: string,
+  variables: readonly TemplateVariable[],
+): { readonly template: Template; readonly fault?: never } | { readonly fault: TemplateFault; readonly template?: never } {
   try {
     return { template: { source, parts: parseParts(source, new Set(variables)) } };
   } catch (error) {
@@ -139,7 +174,12 @@ class Scanner {
     for (;;) {
       const start = this.skipBlanks();
       const call = this.call(openAt, close, depth);
-      if (call === null) throw new Refusal(start, close.length, calls.length === 0 ? 'nothing between the braces; name a value, such as {{ $value }}' : 'a function is missing behind |');
+      if (call === null)
+        throw new Refusal(
+          start,
+          close.length,
+          calls.length === 0 ? 'nothing between the braces; name a value, such as {{ $value }}' : 'a function is missing behind |',
+        );
       if (calls.length > 0 && call.name === null) throw new Refusal(start, this.at - start, 'only a function may stand behind |');
       this.checkArity(call, calls.length > 0, start);
       calls.push(call);
@@ -213,7 +253,8 @@ class Scanner {
       return { kind: 'literal', value: Number(number) };
     }
     const word = /^[a-zA-Z_]\w*/.exec(rest)?.[0];
-    if (word !== undefined) throw new Refusal(start, word.length, isFunctionName(word) ? `function ${word} as a value; put it in parentheses` : unknownWord(word));
+    if (word !== undefined)
+      throw new Refusal(start, word.length, isFunctionName(word) ? `function ${word} as a value; put it in parentheses` : unknownWord(word));
     void openAt;
     return null;
   }
@@ -240,9 +281,11 @@ class Scanner {
     if (call.name === null) return;
     const [min, max] = functionArity[call.name];
     const count = call.operands.length + (piped ? 1 : 0);
-    if (count < min || count > max) throw new Refusal(start, call.name.length, `${call.name} takes ${min} value${min === 1 ? '' : 's'}${max > min ? ' or more' : ''}, found ${count}`);
+    if (count < min || count > max)
+      throw new Refusal(start, call.name.length, `${call.name} takes ${min} value${min === 1 ? '' : 's'}${max > min ? ' or more' : ''}, found ${count}`);
     const pattern = call.operands[0];
-    if (call.name === 'reReplaceAll' && pattern?.kind === 'literal' && toRegex(String(pattern.value)) === null) throw new Refusal(start, this.at - start, `reReplaceAll: "${pattern.value}" is no regular expression`);
+    if (call.name === 'reReplaceAll' && pattern?.kind === 'literal' && toRegex(String(pattern.value)) === null)
+      throw new Refusal(start, this.at - start, `reReplaceAll: "${pattern.value}" is no regular expression`);
   }
 
   private knownVariables(): string {
@@ -266,18 +309,22 @@ function isFunctionName(word: string): word is FunctionName {
 }
 
 function unknownWord(word: string): string {
-  return controlWords.has(word) ? `"${word}" is not supported; known functions: ${functionNames.join(', ')}` : `unknown function "${word}"; known: ${functionNames.join(', ')}`;
+  return controlWords.has(word)
+    ? `"${word}" is not supported; known functions: ${functionNames.join(', ')}`
+    : `unknown function "${word}"; known: ${functionNames.join(', ')}`;
 }
 
 function unquote(literal: string): string | null {
   let ok = true;
-  const text = literal.slice(1, -1).replace(/\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))/gs, (_, unicode: string | undefined, hex: string | undefined, char: string | undefined) => {
-    if (unicode !== undefined || hex !== undefined) return String.fromCharCode(Number.parseInt(unicode ?? hex ?? '0', 16));
-    const escapes: Record<string, string> = { n: '\n', t: '\t', r: '\r', '"': '"', '\\': '\\', a: '\u0007', b: '\b', f: '\f', v: '\v' };
-    const plain = escapes[char ?? ''];
-    if (plain === undefined) ok = false;
-    return plain ?? '';
-  });
+  const text = literal
+    .slice(1, -1)
+    .replace(/\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))/gs, (_, unicode: string | undefined, hex: string | undefined, char: string | undefined) => {
+      if (unicode !== undefined || hex !== undefined) return String.fromCharCode(Number.parseInt(unicode ?? hex ?? '0', 16));
+      const escapes: Record<string, string> = { n: '\n', t: '\t', r: '\r', '"': '"', '\\': '\\', a: '\u0007', b: '\b', f: '\f', v: '\v' };
+      const plain = escapes[char ?? ''];
+      if (plain === undefined) ok = false;
+      return plain ?? '';
+    });
   return ok ? text : null;
 }
 
@@ -328,7 +375,9 @@ function callFunction(name: FunctionName, operands: readonly Value[]): Value {
       return formatValue(last).replace(regex, goReplacement(replacement));
     }
     case 'urlQueryEscape':
-      return encodeURIComponent(formatValue(last)).replace(/%20/g, '+').replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+      return encodeURIComponent(formatValue(last))
+        .replace(/%20/g, '+')
+        .replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
     case 'printf':
       return printf(formatValue(operands[0] ?? ''), operands.slice(1));
     case 'print':
@@ -409,13 +458,19 @@ function scale(value: number, prefixes: readonly string[], step: number, done: (
 
 function humanize(value: number): string {
   if (value === 0 || !Number.isFinite(value)) return significant4(value);
-  const scaled = Math.abs(value) >= 1 ? scale(value, bigPrefixes, 1 / 1000, (v) => Math.abs(v) < 1000) : scale(value, smallPrefixes, 1000, (v) => Math.abs(v) >= 1);
+  const scaled =
+    Math.abs(value) >= 1 ? scale(value, bigPrefixes, 1 / 1000, (v) => Math.abs(v) < 1000) : scale(value, smallPrefixes, 1000, (v) => Math.abs(v) >= 1);
   return significant4(scaled.value) + scaled.prefix;
 }
 
 function humanize1024(value: number): string {
   if (Math.abs(value) <= 1 || !Number.isFinite(value)) return significant4(value);
-  const scaled = scale(value, bigPrefixes.map((prefix) => `${prefix}i`), 1 / 1024, (v) => Math.abs(v) < 1024);
+  const scaled = scale(
+    value,
+    bigPrefixes.map((prefix) => `${prefix}i`),
+    1 / 1024,
+    (v) => Math.abs(v) < 1024,
+  );
   return significant4(scaled.value) + scaled.prefix;
 }
 
@@ -452,7 +507,12 @@ function humanizeTimestamp(value: number): string {
   const month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9;
   const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
   const two = (n: number): string => String(n).padStart(2, '0');
-  const fraction = rest % 1000 === 0 ? '' : `.${String(rest % 1000).padStart(3, '0').replace(/0+$/, '')}`;
+  const fraction =
+    rest % 1000 === 0
+      ? ''
+      : `.${String(rest % 1000)
+          .padStart(3, '0')
+          .replace(/0+$/, '')}`;
   return `${String(year).padStart(4, '0')}-${two(month)}-${two(day)} ${two(Math.floor(rest / 3_600_000))}:${two(Math.floor(rest / 60_000) % 60)}:${two(Math.floor(rest / 1000) % 60)}${fraction} +0000 UTC`;
 }
 
@@ -472,7 +532,12 @@ function printf(format: string, operands: readonly Value[]): string {
     if (flags.includes('-')) return shown.padEnd(wide);
     return flags.includes('0') && typeof value === 'number' ? shown.padStart(wide, '0') : shown.padStart(wide);
   });
-  return next < operands.length ? `${text}%!(EXTRA ${operands.slice(next).map((value) => `${typeof value === 'number' ? 'float64' : 'string'}=${formatValue(value)}`).join(', ')})` : text;
+  return next < operands.length
+    ? `${text}%!(EXTRA ${operands
+        .slice(next)
+        .map((value) => `${typeof value === 'number' ? 'float64' : 'string'}=${formatValue(value)}`)
+        .join(', ')})`
+    : text;
 }
 
 function formatVerb(verb: string, value: Value, digits: number | null): string | null {

@@ -74,7 +74,20 @@ export function aMeasurement(changes: Partial<Measurement> = {}): Measurement {
 }
 
 export function aVerdict(changes: Partial<Verdict> = {}): Verdict {
-  return { rule: 'fraud/ErrorsHigh', model: 'fraud', version: '2', atMs: noonMs, kind: 'breach', reason: 'error ratio 10% (100 of 1000) > 5% for 0s', signal: 'error_ratio', value: 0.1, threshold: 0.05, requests: 1000, breachingSinceMs: noonMs, ...changes };
+  return {
+    rule: 'fraud/ErrorsHigh',
+    model: 'fraud',
+    version: '2',
+    atMs: noonMs,
+    kind: 'breach',
+    reason: 'error ratio 10% (100 of 1000) > 5% for 0s',
+    signal: 'error_ratio',
+    value: 0.1,
+    threshold: 0.05,
+    requests: 1000,
+    breachingSinceMs: noonMs,
+    ...changes,
+  };
 }
 
 /** Two endpoints that serve `version` alone; `others` are loaded beside it. */
@@ -83,11 +96,34 @@ export function anObservation(version: string | null, changes: Partial<Observati
   const versions = [...(version === null ? [] : [version]), ...others].map((id) => ({ id, state: 'available' as const }));
   const serving = version === null ? [] : [{ version, share: 1 }];
   const endpoint = { versions, serving, routes: {}, config: null };
-  return { atMs: noonMs, endpoints: [{ endpoint: 'a', ...endpoint }, { endpoint: 'b', ...endpoint }], versions, serving, token: version, pinned: false, refusals: [], ...rest };
+  return {
+    atMs: noonMs,
+    endpoints: [
+      { endpoint: 'a', ...endpoint },
+      { endpoint: 'b', ...endpoint },
+    ],
+    versions,
+    serving,
+    token: version,
+    pinned: false,
+    refusals: [],
+    ...rest,
+  };
 }
 
 export function aLedgerEntry(version: string, changes: Partial<LedgerEntry> = {}): LedgerEntry {
-  return { model: 'fraud', version, firstSeenMs: noonMs - 100 * hourMs, servingSinceMs: null, lastServedMs: noonMs - hourMs, healthyMs: 10 * hourMs, healthyRequests: 100_000, lastHealthyMs: noonMs - hourMs, origin: 'watched', ...changes };
+  return {
+    model: 'fraud',
+    version,
+    firstSeenMs: noonMs - 100 * hourMs,
+    servingSinceMs: null,
+    lastServedMs: noonMs - hourMs,
+    healthyMs: 10 * hourMs,
+    healthyRequests: 100_000,
+    lastHealthyMs: noonMs - hourMs,
+    origin: 'watched',
+    ...changes,
+  };
 }
 
 export function anEpisode(changes: Partial<Episode> = {}): Episode {

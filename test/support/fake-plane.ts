@@ -66,7 +66,11 @@ export class FakePlane implements ControlPlane {
     this.#tick();
     const endpoints = [...this.#servers].map(([endpoint, server]) => ({
       endpoint,
-      versions: [...new Set([...server.loaded, ...server.pendingLoads.keys(), ...server.failed.keys()])].map((id) => ({ id, state: stateOf(server, id), ...(server.failed.has(id) && { detail: server.failed.get(id) ?? '' }) })),
+      versions: [...new Set([...server.loaded, ...server.pendingLoads.keys(), ...server.failed.keys()])].map((id) => ({
+        id,
+        state: stateOf(server, id),
+        ...(server.failed.has(id) && { detail: server.failed.get(id) ?? '' }),
+      })),
       serving: [{ version: server.serving, share: 1 }],
       routes: {},
       config: { loaded: [...server.loaded] },
@@ -99,7 +103,10 @@ export class FakePlane implements ControlPlane {
       inverse: phase === 'stage' ? { phase: 'unstage', version: to, from } : null,
       expect: phase === 'stage' ? { available: to } : { serving: to },
     });
-    return { kind: 'steps', steps: [...endpoints.map((endpoint, index) => step('stage', endpoint, index)), ...endpoints.map((endpoint, index) => step('switch', endpoint, index))] };
+    return {
+      kind: 'steps',
+      steps: [...endpoints.map((endpoint, index) => step('stage', endpoint, index)), ...endpoints.map((endpoint, index) => step('switch', endpoint, index))],
+    };
   }
 
   async apply(_target: unknown, step: Step, options: { inverse: boolean }, signal: AbortSignal): Promise<ApplyOutcome> {
@@ -128,7 +135,10 @@ export class FakePlane implements ControlPlane {
   check(step: Step, _before: Observation, now: Observation): StepCheck {
     const endpoint = now.endpoints.find((candidate) => candidate.endpoint === step.endpoint);
     const { available, serving } = step.expect;
-    if (serving !== undefined) return endpoint?.serving[0]?.version === serving ? { kind: 'converged', detail: '' } : { kind: 'progressing', detail: `serves ${endpoint?.serving[0]?.version ?? 'nothing'}` };
+    if (serving !== undefined)
+      return endpoint?.serving[0]?.version === serving
+        ? { kind: 'converged', detail: '' }
+        : { kind: 'progressing', detail: `serves ${endpoint?.serving[0]?.version ?? 'nothing'}` };
     const version = endpoint?.versions.find((candidate) => candidate.id === available);
     if (version?.state === 'available') return { kind: 'converged', detail: '' };
     if (version?.state === 'failed') return { kind: 'failed', detail: version.detail ?? 'failed' };

@@ -14,7 +14,9 @@ export class FakeSource implements Source {
 
   async ask(questions: readonly Question[], atMs: number): Promise<ReadonlyMap<string, Answer>> {
     await Promise.resolve();
-    return new Map(questions.map((question) => [question.id, this.failure === null ? this.#answer(question, atMs) : { kind: 'error' as const, reason: this.failure }]));
+    return new Map(
+      questions.map((question) => [question.id, this.failure === null ? this.#answer(question, atMs) : { kind: 'error' as const, reason: this.failure }]),
+    );
   }
 
   describe(questions: readonly Question[]): ReadonlyMap<string, string> {

@@ -3,6 +3,7 @@ import { Memory } from '../../src/app/memory.ts';
 import { Observer } from '../../src/app/observer.ts';
 import type { Runtime } from '../../src/app/runtime.ts';
 import type { Teller } from '../../src/app/teller.ts';
+import { VerdictBoard } from '../../src/app/verdict-board.ts';
 import type { Episode } from '../../src/domain/episode.ts';
 import type { Model } from '../../src/domain/model.ts';
 import type { Journal, Log, SmokeRunner } from '../../src/domain/ports.ts';
@@ -23,7 +24,7 @@ export class FakeTeller implements Teller {
     this.opened.push(episode);
     return [];
   }
-  onProgress() {
+  onStarted() {
     return [];
   }
   onFinished(episode: Episode) {
@@ -59,11 +60,14 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     planes,
     observer: new Observer({ planes, clock: options.clock, log: silentLog }),
     externalLabels: {},
+    route: null,
+    sendResolved: new Set(),
     forceDryRun: options.forceDryRun ?? false,
   };
   const teller = new FakeTeller();
   const deps: AppDeps = {
     memory: await Memory.load(options.journal),
+    board: new VerdictBoard(),
     clock: options.clock,
     log: silentLog,
     metrics: new Metrics({ version: 'test' }, { processMetrics: false }),

@@ -1,5 +1,5 @@
-import { judge } from '../../domain/judge.ts';
 import type { JournalEvent } from '../../domain/event.ts';
+import { judge } from '../../domain/judge.ts';
 import type { RuleState, Verdict } from '../../domain/verdict.ts';
 import { type Memory, ruleStateKey } from '../memory.ts';
 import type { Measured } from './measure.ts';

@@ -19,7 +19,15 @@ export type MeasureTask = {
 /** Measurements of one rule per version, as the plane names it. */
 export type Measured = { readonly rule: Rule; readonly byVersion: ReadonlyMap<string, Measurement>; readonly error: string | null };
 
-type Asked = { readonly rule: Rule; readonly windowMs: number; readonly requests?: string; readonly errors?: string; readonly buckets?: string; readonly newest?: string; readonly expr?: string };
+type Asked = {
+  readonly rule: Rule;
+  readonly windowMs: number;
+  readonly requests?: string;
+  readonly errors?: string;
+  readonly buckets?: string;
+  readonly newest?: string;
+  readonly expr?: string;
+};
 
 /** Collects the questions of a whole turn, so that equal ones are asked once and alike ones in one query, and reads the answers back. */
 export class MeasurePlan {
@@ -103,7 +111,9 @@ export class MeasurePlan {
 function errorSelector(model: Model): { metric: string; matchers: readonly Matcher[] } | null {
   const { errors, requests } = model.signals;
   if (errors === null) return null;
-  return errors.metric === null ? { metric: requests.metric, matchers: [...requests.matchers, ...errors.matchers] } : { metric: errors.metric, matchers: errors.matchers };
+  return errors.metric === null
+    ? { metric: requests.metric, matchers: [...requests.matchers, ...errors.matchers] }
+    : { metric: errors.metric, matchers: errors.matchers };
 }
 
 function read(task: MeasureTask, asked: Asked, answers: ReadonlyMap<string, Answer>): Measured {

@@ -1,5 +1,5 @@
-import { find } from '../../domain/judge.ts';
 import type { Episode } from '../../domain/episode.ts';
+import { find } from '../../domain/judge.ts';
 import type { Model } from '../../domain/model.ts';
 import type { Source } from '../../domain/ports.ts';
 import type { Rule } from '../../domain/rule.ts';

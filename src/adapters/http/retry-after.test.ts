@@ -1,0 +1,22 @@
+import { describe, expect, it } from 'vitest';
+import { parseRetryAfter } from './retry-after.ts';
+
+const nowMs = Date.parse('2026-11-22T12:00:00Z');
+
+describe('parseRetryAfter', () => {
+  it.each([
+    ['seconds', '30', 30_000],
+    ['zero', '0', 0],
+    ['decimal seconds', '0.25', 250],
+    ['seconds with space around', ' 7 ', 7_000],
+    ['an HTTP date', 'Sun, 22 Nov 2026 12:01:30 GMT', 90_000],
+    ['a date that has passed', 'Sun, 22 Nov 2026 11:00:00 GMT', 0],
+    ['nothing', undefined, null],
+    ['an empty text', '', null],
+    ['a negative number', '-5', null],
+    ['words', 'soon, please', null],
+    ['an ISO date', '2026-11-22T12:01:30Z', null],
+  ])('reads %s', (_name, value, expected) => {
+    expect(parseRetryAfter(value, nowMs)).toBe(expected);
+  });
+});

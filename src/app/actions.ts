@@ -1,0 +1,170 @@
+import { consequence } from '../domain/decide.ts';
+import type { Episode } from '../domain/episode.ts';
+import type { JournalEvent } from '../domain/event.ts';
+import type { Model } from '../domain/model.ts';
+import { mainVersion } from '../domain/observation.ts';
+import type { Clock } from '../domain/ports.ts';
+import type { Step } from '../domain/step.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { type Actions, ApiError, type PauseView, type Request } from '../web/api.ts';
+import type { App } from './app.ts';
+import { openEpisode } from './episode-opening.ts';
+import { createId } from './ids.ts';
+import { planeTarget } from './observer.ts';
+import { viewPause } from './queries.ts';
+import { effectivePolicy } from './runtime.ts';
+import { type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
+import type { Teller } from './teller.ts';
+
+/** How long an action may wait for the control plane. */
+const planeTimeoutMs = 60_000;
+
+/** What a person may do to a running application; each is journalled with the name and the reason. */
+export class AppActions implements Actions {
+  readonly #app: App;
+  readonly #clock: Clock;
+  readonly #teller: Teller;
+  readonly #metrics: Metrics;
+
+  constructor(app: App, deps: { clock: Clock; teller: Teller; metrics: Metrics }) {
+    this.#app = app;
+    this.#clock = deps.clock;
+    this.#teller = deps.teller;
+    this.#metrics = deps.metrics;
+  }
+
+  async pause(name: string, request: Request & { readonly forMs: number | null }): Promise<PauseView> {
+    const nowMs = this.#clock.nowMs();
+    const pause = {
+      model: this.#scope(name),
+      sinceMs: nowMs,
+      untilMs: request.forMs === null ? null : nowMs + request.forMs,
+      reason: request.reason,
+      by: request.by,
+    };
+    await this.#app.memory.append([{ type: 'paused', pause }]);
+    return viewPause(pause);
+  }
+
+  async resume(name: string, request: Request): Promise<null> {
+    await this.#app.memory.append([{ type: 'resumed', model: this.#scope(name), by: request.by, atMs: this.#clock.nowMs() }]);
+    return null;
+  }
+
+  /** Gives the plane the policy back that it had before the rollback. */
+  async unpin(name: string): Promise<{ readonly detail: string }> {
+    const model = this.#model(name);
+    if (this.#app.memory.episodes(name).some((episode) => episode.finishedAtMs === null))
+      throw new ApiError('conflict', `a rollback of ${name} is under way; wait for its end`);
+    const plane = this.#app.runtime.planes.get(model.controlPlane);
+    if (plane === undefined) throw new ApiError('internal', `no control plane "${model.controlPlane}"`);
+    const signal = AbortSignal.timeout(planeTimeoutMs);
+    const observation = await plane.observe(planeTarget(model), { thorough: true }, signal);
+    const plan = plane.plan(planeTarget(model), observation, { kind: 'unpin' });
+    if (plan.kind === 'refused') throw new ApiError('conflict', plan.reason);
+    if (plan.kind === 'nothing') return { detail: `${name} is not pinned: nothing to do` };
+    const done: string[] = [];
+    for (const step of plan.steps) done.push(await this.#applyUnpin(model, step, signal));
+    for (const episode of this.#app.memory.episodes(name).filter((entry) => entry.pinned)) {
+      await this.#app.memory.append([
+        { type: 'episode_state', episodeId: episode.id, atMs: this.#clock.nowMs(), state: episode.state, detail: '', changes: { pinned: false } },
+      ]);
+    }
+    await this.#app.runtime.observer.observe(model, { thorough: false }, signal);
+    return { detail: done.join('; ') };
+  }
+
+  async rollback(name: string, request: Request & { readonly to: string | null }): Promise<Episode> {
+    const model = this.#model(name);
+    const { runtime, memory, board } = this.#app;
+    const observation = await runtime.observer.observe(model, { thorough: true }, AbortSignal.timeout(planeTimeoutMs));
+    const from = observation === null ? null : mainVersion(observation);
+    if (from === null) throw new ApiError('unavailable', `what serves ${name} could not be confirmed: ${runtime.observer.failure(name) ?? 'nothing serves'}`);
+    const defaults = effectivePolicy(runtime, model, null);
+    const policy = request.to === null ? defaults : { ...defaults, to: { kind: 'version' as const, version: request.to } };
+    // A person who asks has opted in; only --dry-run still holds.
+    const asked = runtime.forceDryRun ? policy : { ...policy, mode: 'enforce' as const };
+    const subject: DecideSubject = { model, policy: asked, from, rule: null, verdict: null, observation, trigger: 'manual', episode: null };
+    const nowMs = this.#clock.nowMs();
+    const judgement = judgeGuards(subject, { memory, board, nowMs });
+    const decision = consequence(judgement);
+    const target = judgement.choice.target;
+    if (decision === 'hold' || target === null) {
+      await memory.recordDecision(toDecision(subject, judgement, nowMs, null));
+      throw new ApiError('conflict', `not rolled back (${judgement.reason}): ${judgement.detail}`);
+    }
+    const evidence = freezeEvidence(subject, target, board, []);
+    const opened = openEpisode({
+      subject,
+      judgement,
+      decision,
+      target,
+      evidence,
+      nowMs,
+      externalLabels: runtime.externalLabels,
+      requestedBy: request.by,
+      reason: request.reason,
+    });
+    await memory.append([
+      { type: 'episode_opened', episode: opened },
+      { type: 'decision', decision: toDecision(subject, judgement, nowMs, opened.id) },
+    ]);
+    this.#app.runEpisode(opened, runtime);
+    return opened;
+  }
+
+  async approve(id: string, request: Request): Promise<Episode> {
+    await this.#settle(id, 'planned', `approved by ${request.by}: ${request.reason}`);
+    return this.#episode(id);
+  }
+
+  async reject(id: string, request: Request): Promise<Episode> {
+    await this.#settle(id, 'rejected', `rejected by ${request.by}: ${request.reason}`);
+    return this.#episode(id);
+  }
+
+  async #settle(id: string, state: 'planned' | 'rejected', detail: string): Promise<void> {
+    const episode = this.#episode(id);
+    if (episode.state !== 'pending_approval') throw new ApiError('conflict', `episode ${id} does not wait for approval: it is ${episode.state}`);
+    const nowMs = this.#clock.nowMs();
+    const event: JournalEvent = { type: 'episode_state', episodeId: id, atMs: nowMs, state, detail };
+    if (state === 'planned') return await this.#app.memory.append([event]);
+    const closed: Episode = { ...episode, state, outcome: 'failure', detail, finishedAtMs: nowMs };
+    await this.#app.memory.append([event, ...this.#teller.onFinished(closed, this.#app.runtime)]);
+    this.#metrics.episodeFinished(closed);
+    this.#teller.logClosed(closed);
+  }
+
+  async #applyUnpin(model: Model, step: Step, signal: AbortSignal): Promise<string> {
+    const plane = this.#app.runtime.planes.get(model.controlPlane);
+    const { memory } = this.#app;
+    const answer = await plane?.apply(
+      planeTarget(model),
+      step,
+      { inverse: false, opId: createId('op', this.#clock.nowMs()), epoch: memory.journal.epoch },
+      signal,
+    );
+    if (answer === undefined || (answer.kind !== 'applied' && answer.kind !== 'already'))
+      throw new ApiError('conflict', `${step.name}: ${answer?.detail ?? 'no control plane'}`);
+    if (answer.remember !== undefined)
+      await memory.append([{ type: 'plane_memory', plane: model.controlPlane, values: answer.remember, atMs: this.#clock.nowMs() }]);
+    return step.name;
+  }
+
+  /** `*` or empty = all models. */
+  #scope(name: string): string | null {
+    return name === '*' || name === '' ? null : this.#model(name).name;
+  }
+
+  #model(name: string): Model {
+    const model = this.#app.runtime.models.get(name);
+    if (model === undefined) throw new ApiError('not_found', `no model "${name}"; there are: ${[...this.#app.runtime.models.keys()].join(', ') || 'none'}`);
+    return model;
+  }
+
+  #episode(id: string): Episode {
+    const episode = this.#app.memory.episode(id);
+    if (episode === null) throw new ApiError('not_found', `no rollback "${id}"`);
+    return episode;
+  }
+}

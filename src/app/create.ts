@@ -1,0 +1,253 @@
+import { realClock } from '../adapters/clock/real-clock.ts';
+import { controlPlaneKinds } from '../adapters/control-planes/index.ts';
+import { openJournal } from '../adapters/journal/index.ts';
+import { receiverKinds } from '../adapters/notify/index.ts';
+import { createOutbox } from '../adapters/notify/outbox.ts';
+import type { ClosableSender } from '../adapters/notify/receiver-kind.ts';
+import { createSmokeRunner } from '../adapters/smoke/index.ts';
+import { sourcePlugins } from '../adapters/sources/index.ts';
+import type { SourcePlugin } from '../adapters/sources/source-plugin.ts';
+import type { Config } from '../config/config.ts';
+import { commandEnvironment } from '../config/env.ts';
+import type { Clock, ControlPlane, Journal, Log, PlaneDeps, SmokeRunner, Source } from '../domain/ports.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { App } from './app.ts';
+import { measuredJournal } from './measured-journal.ts';
+import { Memory } from './memory.ts';
+import { type MessageSink, MessageTeller } from './message-teller.ts';
+import { Observer } from './observer.ts';
+import type { Runtime } from './runtime.ts';
+import type { Teller } from './teller.ts';
+import { VerdictBoard } from './verdict-board.ts';
+
+export type CreateOptions = {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly clock?: Clock;
+  /** Default: opened at `journal.sqlite.path`; closed with the application. */
+  readonly journal?: Journal;
+  readonly smoke?: SmokeRunner;
+  /** `--dry-run`. */
+  readonly forceDryRun?: boolean;
+  /** 0..1, for jitter. */
+  readonly random?: () => number;
+};
+
+/** A running application with what its surroundings need of it. */
+export type Created = {
+  readonly app: App;
+  readonly teller: Teller;
+  readonly outbox: MessageSink;
+  /** Swaps the settings for those of a checked configuration; throws, and changes nothing, when it cannot be brought to life. */
+  readonly apply: (config: Config) => Promise<void>;
+  /** Stops everything that was opened here, in reverse. */
+  readonly close: (graceMs: number) => Promise<void>;
+};
+
+/**
+ * The composition root: the only place that knows which adapters there are. Two applications can live in one process.
+ * @throws {JournalError} when the journal cannot be opened
+ */
+export async function createApp(config: Config, options: CreateOptions): Promise<Created> {
+  const clock = options.clock ?? realClock;
+  const { log, metrics } = options;
+  await using owned = new AsyncDisposableStack();
+  const opened = options.journal ?? (await openJournal({ path: config.journal.path, clock, log: log.child({ component: 'journal' }) }));
+  owned.defer(async () => await opened.close());
+  const journal = measuredJournal(opened, metrics, clock);
+  const memory = await Memory.load(journal);
+  const smoke = options.smoke ?? createSmokeRunner({ clock, log: log.child({ component: 'smoke' }), baseEnv: commandEnvironment() });
+  const builder = new RuntimeBuilder({ clock, log, metrics, memory, forceDryRun: options.forceDryRun ?? false });
+
+  const built = await builder.build(config);
+  const board = new VerdictBoard();
+  const outbox = createOutbox({
+    journal,
+    clock,
+    log: log.child({ component: 'notify' }),
+    senders: built.senders,
+    random: options.random ?? Math.random,
+    onResult: (result) => {
+      if (result.durationMs !== null) metrics.notificationTried(result.integration, result.receiver, result.durationMs);
+      if (result.outcome === 'superseded') metrics.notificationSuppressed('superseded');
+      else if (result.outcome !== 'retry') metrics.notificationEnqueued(result.integration, result.receiver);
+      if (result.outcome === 'dropped' && result.reason !== null) metrics.notificationFailed(result.integration, result.receiver, result.reason);
+    },
+    onWaiting: (count) => metrics.notificationsWaiting(count),
+  });
+  const stopListening = memory.onAppend((events) => {
+    if (events.some((event) => event.type === 'message_enqueued')) void outbox.wake();
+  });
+  const teller = new MessageTeller({ memory, board, sink: outbox, log });
+  const app = new App(built.runtime, {
+    memory,
+    board,
+    clock,
+    log,
+    metrics,
+    teller,
+    smoke,
+    postman: outbox,
+    closeRuntime: async (runtime) => await builder.close(runtime),
+  });
+  metrics.know(built.known);
+  metrics.configLoaded(clock.nowMs(), config.hash);
+  metrics.journalSizeIs(await journal.sizeBytes());
+
+  const journalOwner = owned.move();
+  return {
+    app,
+    teller,
+    outbox,
+    apply: async (next) => {
+      const fresh = await builder.build(next);
+      outbox.replaceSenders(fresh.senders);
+      metrics.know(fresh.known);
+      await app.replaceRuntime(fresh.runtime);
+    },
+    close: async (graceMs) => {
+      await app.stop(graceMs);
+      stopListening();
+      await journalOwner.disposeAsync();
+    },
+  };
+}
+
+/** Only the control planes of a configuration, for commands that look at one; they remember nothing of earlier episodes unless `memory` says so. */
+export async function buildPlanes(
+  config: Config,
+  deps: { clock: Clock; log: Log; memory?: (plane: string) => Readonly<Record<string, unknown>> },
+): Promise<{ readonly byName: ReadonlyMap<string, ControlPlane> } & AsyncDisposable> {
+  const byName = new Map<string, ControlPlane>();
+  for (const entry of config.controlPlanes)
+    byName.set(
+      entry.name,
+      await createPlane(entry, { clock: deps.clock, log: deps.log, memory: () => deps.memory?.(entry.name) ?? {}, onRequest: () => undefined }),
+    );
+  return { byName, [Symbol.asyncDispose]: async () => await closeAll([...byName.values()], deps.log) };
+}
+
+async function createPlane(entry: Config['controlPlanes'][number], deps: PlaneDeps): Promise<ControlPlane> {
+  const kind = controlPlaneKinds.get(entry.kind);
+  if (kind === undefined) throw new Error(`no kind of control plane "${entry.kind}"`);
+  return await kind.create(entry.settings, deps);
+}
+
+type Built = { readonly runtime: Runtime; readonly senders: ReadonlyMap<string, readonly ClosableSender[]>; readonly known: Parameters<Metrics['know']>[0] };
+
+/** Brings a checked configuration to life, and to rest again. */
+class RuntimeBuilder {
+  readonly #options: { clock: Clock; log: Log; metrics: Metrics; memory: Memory; forceDryRun: boolean };
+  readonly #owned = new Map<Runtime, readonly { close(): Promise<void> | void }[]>();
+
+  constructor(options: { clock: Clock; log: Log; metrics: Metrics; memory: Memory; forceDryRun: boolean }) {
+    this.#options = options;
+  }
+
+  async build(config: Config): Promise<Built> {
+    const { clock, log, forceDryRun } = this.#options;
+    const opened: { close(): Promise<void> | void }[] = [];
+    try {
+      const sources = new Map<string, Source>();
+      for (const entry of config.sources) sources.set(entry.name, keep(opened, await this.#source(entry)));
+      const planes = new Map<string, ControlPlane>();
+      for (const entry of config.controlPlanes) planes.set(entry.name, keep(opened, await this.#plane(entry)));
+      const senders = new Map<string, readonly ClosableSender[]>();
+      for (const receiver of config.receivers) senders.set(receiver.name, await this.#senders(receiver, opened));
+      const observer = new Observer({ planes, clock, log: log.child({ component: 'observer' }) });
+      const models = new Map(config.models.map((model) => [model.name, model]));
+      const runtime: Runtime = {
+        models,
+        groups: config.groups,
+        sources,
+        planes,
+        observer,
+        route: config.route,
+        sendResolved: resolvedReceivers(config),
+        externalLabels: config.globalLabels,
+        forceDryRun,
+      };
+      this.#owned.set(runtime, opened);
+      const known = {
+        models: [...models.keys()],
+        groups: config.groups,
+        sources: [...sources.keys()],
+        controlPlanes: [...planes.keys()],
+        receivers: config.receivers.flatMap((receiver) =>
+          receiver.integrations.map(({ kind }) => ({ integration: receiverKinds.get(kind)?.kind ?? kind, receiver: receiver.name })),
+        ),
+      };
+      return { runtime, senders, known };
+    } catch (error) {
+      await closeAll(opened, log);
+      throw error;
+    }
+  }
+
+  async close(runtime: Runtime): Promise<void> {
+    const opened = this.#owned.get(runtime) ?? [];
+    this.#owned.delete(runtime);
+    await closeAll(opened, this.#options.log);
+  }
+
+  async #source(entry: Config['sources'][number]): Promise<Source> {
+    const { clock, log, metrics } = this.#options;
+    const plugin = Object.values(sourcePlugins).find((candidate) => candidate.kind === entry.kind) as SourcePlugin<unknown> | undefined;
+    if (plugin === undefined) throw new Error(`no kind of source "${entry.kind}"`);
+    return await plugin.create(entry.settings, {
+      clock,
+      log: log.child({ component: 'source', source: entry.name }),
+      onRequest: (_method, code, durationMs) => metrics.sourceAsked(entry.name, { code, durationMs }),
+      onWarning: () => metrics.sourceWarned(entry.name),
+    });
+  }
+
+  async #plane(entry: Config['controlPlanes'][number]): Promise<ControlPlane> {
+    const { clock, log, metrics, memory } = this.#options;
+    return await createPlane(entry, {
+      clock,
+      log: log.child({ component: 'control-plane', plane: entry.name }),
+      memory: () => memory.planeMemory(entry.name),
+      onRequest: (method, code, durationMs) => metrics.controlPlaneAsked(entry.name, method, code, durationMs),
+    });
+  }
+
+  async #senders(receiver: Config['receivers'][number], opened: { close(): Promise<void> | void }[]): Promise<readonly ClosableSender[]> {
+    const { clock, log } = this.#options;
+    const senders: ClosableSender[] = [];
+    for (const [index, { kind, settings }] of receiver.integrations.entries()) {
+      const plugin = receiverKinds.get(kind);
+      if (plugin === undefined) throw new Error(`no kind of receiver "${kind}"`);
+      senders.push(
+        keep(
+          opened,
+          await plugin.create(settings, { clock, log: log.child({ component: 'notify', receiver: receiver.name }), receiver: receiver.name, index }),
+        ),
+      );
+    }
+    return senders;
+  }
+}
+
+/** Receivers of which an integration has `send_resolved`. */
+function resolvedReceivers(config: Config): ReadonlySet<string> {
+  const hears = (settings: unknown): boolean =>
+    typeof settings === 'object' && settings !== null && 'send_resolved' in settings && settings.send_resolved === true;
+  return new Set(config.receivers.filter((receiver) => receiver.integrations.some(({ settings }) => hears(settings))).map((receiver) => receiver.name));
+}
+
+function keep<Thing extends { close(): Promise<void> | void }>(opened: { close(): Promise<void> | void }[], thing: Thing): Thing {
+  opened.push(thing);
+  return thing;
+}
+
+/** In reverse; what cannot be closed is logged and does not keep the rest open. */
+async function closeAll(opened: readonly { close(): Promise<void> | void }[], log: Log): Promise<void> {
+  for (const thing of opened.toReversed()) {
+    try {
+      await thing.close();
+    } catch (error) {
+      log.warn({ err: error }, 'could not be closed');
+    }
+  }
+}

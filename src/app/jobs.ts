@@ -1,0 +1,67 @@
+import cron, { type ScheduledTask } from 'node-cron';
+import type { DigestContent } from '../domain/message.ts';
+import type { Clock, Log } from '../domain/ports.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { App } from './app.ts';
+import type { MessageSink } from './message-teller.ts';
+
+const dayMs = 86_400_000;
+/** Closed detail older than this leaves the projections; the events stay. */
+const retentionMs = 90 * dayMs;
+
+type JobDeps = { readonly app: App; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics; readonly sink: MessageSink };
+
+/** The jobs of our own, on the machine's clock in UTC: journal retention, and the daily digest of what was and would have been done. */
+export function startJobs(deps: JobDeps): { stop(): Promise<void> } {
+  const guard = (name: string, job: () => Promise<void>) => async (): Promise<void> => {
+    await job().catch((error: unknown) => deps.log.error({ err: error, job: name }, 'job failed'));
+  };
+  const options = { timezone: 'Etc/UTC', noOverlap: true } as const;
+  const tasks: ScheduledTask[] = [
+    cron.schedule(
+      '30 3 * * *',
+      guard('retention', async () => await pruneJournal(deps)),
+      { ...options, name: 'journal-retention' },
+    ),
+    cron.schedule(
+      '0 8 * * *',
+      guard('digest', async () => await sendDigest(deps)),
+      { ...options, name: 'digest' },
+    ),
+    cron.schedule(
+      '* * * * *',
+      guard('size', async () => deps.metrics.journalSizeIs(await deps.app.memory.journal.sizeBytes())),
+      { ...options, name: 'journal-size' },
+    ),
+  ];
+  return {
+    stop: async () => {
+      for (const task of tasks) await task.destroy();
+    },
+  };
+}
+
+export async function pruneJournal({ app, clock, log }: JobDeps): Promise<void> {
+  const { removed } = await app.memory.journal.prune(clock.nowMs() - retentionMs);
+  log.info({ removed }, 'journal pruned');
+}
+
+/** Yesterday in short, to the root receiver; nothing when nothing happened. */
+export async function sendDigest({ app, clock, sink }: JobDeps): Promise<void> {
+  const { route, externalLabels } = app.runtime;
+  const nowMs = clock.nowMs();
+  const episodes = await app.memory.journal.episodes({ sinceMs: nowMs - dayMs, limit: 1000 });
+  if (route === null || episodes.length === 0) return;
+  const content: DigestContent = {
+    day: new Date(nowMs - dayMs).toISOString().slice(0, 10),
+    wouldHave: episodes.filter((episode) => episode.mode === 'dry_run').map(({ model, from, to, rule, reason }) => ({ model, from, to, rule, reason })),
+    did: episodes.filter((episode) => episode.mode === 'enforce').map(({ id, model, from, to, rule, outcome }) => ({ id, model, from, to, rule, outcome })),
+    externalLabels,
+  };
+  await sink.enqueue({
+    id: `digest/${content.day}`,
+    receiver: route.receiver,
+    kind: 'digest',
+    content: content as unknown as Readonly<Record<string, unknown>>,
+  });
+}

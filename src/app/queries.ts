@@ -1,0 +1,197 @@
+import { formatDuration } from '../domain/duration.ts';
+import { isKnownGood } from '../domain/ledger.ts';
+import type { Model } from '../domain/model.ts';
+import type { VersionState } from '../domain/observation.ts';
+import type { Clock } from '../domain/ports.ts';
+import type { Pause } from '../domain/records.ts';
+import type { Rule } from '../domain/rule.ts';
+import type { Verdict, VerdictKind } from '../domain/verdict.ts';
+import type { AlertView, ListFilter, ModelDetailView, ModelView, PauseView, Queries, RuleGroupView, RuleView, VerdictView, VersionView } from '../web/api.ts';
+import { type App, versionRoles } from './app.ts';
+import { renderRuleTexts } from './rule-texts.ts';
+import { effectivePolicy, isActing } from './runtime.ts';
+
+/** Gravest last. */
+const gravity: readonly VerdictKind[] = ['ok', 'suppressed', 'no_data', 'error', 'pending', 'breach'];
+
+/** What can be read of a running application: the journal for the past, its memory and board for now. */
+export class AppQueries implements Queries {
+  readonly #app: App;
+  readonly #clock: Clock;
+
+  constructor(app: App, clock: Clock) {
+    this.#app = app;
+    this.#clock = clock;
+  }
+
+  async models(): Promise<readonly ModelView[]> {
+    return [...this.#app.runtime.models.values()].map((model) => this.#view(model));
+  }
+
+  async model(name: string): Promise<ModelDetailView | null> {
+    const model = this.#app.runtime.models.get(name);
+    if (model === undefined) return null;
+    return { ...this.#view(model), verdicts: this.#app.board.of(name).map((verdict) => this.#verdictView(verdict)) };
+  }
+
+  async rollbacks(filter: ListFilter) {
+    return await this.#app.memory.journal.episodes(filter);
+  }
+
+  async rollback(id: string) {
+    return await this.#app.memory.journal.episode(id);
+  }
+
+  async decisions(filter: ListFilter) {
+    return await this.#app.memory.journal.decisions(filter);
+  }
+
+  async rules(): Promise<readonly RuleGroupView[]> {
+    return this.#app.runtime.groups.map((group) => ({
+      name: group.name,
+      file: group.rules[0]?.place.file ?? '',
+      model: group.model,
+      interval: group.intervalMs / 1000,
+      rules: group.rules.map((rule) => this.#ruleView(rule)),
+    }));
+  }
+
+  async alerts(): Promise<readonly AlertView[]> {
+    return this.#app.runtime.groups.flatMap((group) => group.rules).flatMap((rule) => this.#alertsOf(rule));
+  }
+
+  #view(model: Model): ModelView {
+    const { runtime, memory, board } = this.#app;
+    const verdicts = board.of(model.name);
+    const gravest = verdicts.toSorted((a, b) => gravity.indexOf(b.kind) - gravity.indexOf(a.kind))[0];
+    const episodes = memory.episodes(model.name);
+    const last = episodes.find((episode) => episode.finishedAtMs !== null && episode.mode === 'enforce');
+    const observation = runtime.observer.latest(model);
+    const nowMs = this.#clock.nowMs();
+    const pause = memory.pauses().find((entry) => (entry.model === null || entry.model === model.name) && (entry.untilMs === null || entry.untilMs > nowMs));
+    return {
+      name: model.name,
+      mode: effectivePolicy(runtime, model, null).mode,
+      source: model.source,
+      control_plane: model.controlPlane,
+      versions: this.#versions(model),
+      verdict: gravest?.kind ?? null,
+      reason: gravest?.reason ?? null,
+      paused: pause === undefined ? null : viewPause(pause),
+      pinned: observation?.pinned ?? false,
+      rollback_in_progress: episodes.find((episode) => episode.finishedAtMs === null)?.id ?? null,
+      last_rollback: last === undefined ? null : { id: last.id, at: instant(last.finishedAtMs ?? last.detectedAtMs), outcome: last.outcome },
+      observed_at: observation === null ? null : instant(observation.atMs),
+      error: runtime.observer.failure(model.name),
+    };
+  }
+
+  #versions(model: Model): readonly VersionView[] {
+    const { runtime, memory } = this.#app;
+    const observation = runtime.observer.latest(model);
+    const roles = new Map(versionRoles(runtime, memory, model.name).map(({ version, role }) => [version, role]));
+    const nowMs = this.#clock.nowMs();
+    const quarantine = new Map(
+      memory
+        .quarantine(model.name)
+        .filter((entry) => entry.untilMs > nowMs)
+        .map((entry) => [entry.version, entry]),
+    );
+    const states = new Map<string, VersionState>(observation?.versions.map(({ id, state }) => [id, state]) ?? []);
+    const ids = new Set([...roles.keys(), ...states.keys(), ...memory.ledger(model.name).map((entry) => entry.version)]);
+    return [...ids].map((version): VersionView => {
+      const entry = memory.ledgerEntry(model.name, version);
+      const record = isKnownGood(entry, version, model.rollback.knownGood);
+      const quarantined = quarantine.get(version);
+      return {
+        version,
+        role: roles.get(version) ?? null,
+        state: states.get(version) ?? 'absent',
+        share: observation?.serving.find((share) => share.version === version)?.share ?? 0,
+        known_good: record.good,
+        known_good_reason: record.reason,
+        quarantined_until: quarantined === undefined ? null : instant(quarantined.untilMs),
+        first_seen: entry === null ? null : instant(entry.firstSeenMs),
+      };
+    });
+  }
+
+  #verdictView(verdict: Verdict): VerdictView {
+    return {
+      rule: verdict.rule,
+      version: verdict.version,
+      verdict: verdict.kind,
+      reason: verdict.reason,
+      value: verdict.value,
+      threshold: verdict.threshold,
+      requests: verdict.requests,
+      at: instant(verdict.atMs),
+    };
+  }
+
+  #ruleView(rule: Rule): RuleView {
+    const { runtime, board } = this.#app;
+    const model = runtime.models.get(rule.model);
+    const verdicts = board.of(rule.model).filter((verdict) => verdict.rule === rule.id);
+    const alerts = this.#alertsOf(rule);
+    const failing = verdicts.find((verdict) => verdict.kind === 'error');
+    const lastMs = Math.max(0, ...verdicts.map((verdict) => verdict.atMs));
+    return {
+      type: 'alerting',
+      name: rule.alert,
+      state: alerts.some((alert) => alert.state === 'firing') ? 'firing' : alerts.length > 0 ? 'pending' : 'inactive',
+      query: spellCondition(rule),
+      duration: rule.forMs / 1000,
+      keepFiringFor: rule.keepFiringForMs / 1000,
+      labels: rule.labels,
+      annotations: rule.annotations,
+      health: verdicts.length === 0 ? 'unknown' : failing === undefined ? 'ok' : 'err',
+      ...(failing === undefined ? {} : { lastError: failing.reason }),
+      lastEvaluation: lastMs === 0 ? null : instant(lastMs),
+      mode: model !== undefined && isActing(runtime, model, rule) ? effectivePolicy(runtime, model, rule).mode : null,
+      alerts,
+    };
+  }
+
+  #alertsOf(rule: Rule): readonly AlertView[] {
+    const { board, memory, runtime } = this.#app;
+    return board
+      .of(rule.model)
+      .filter((verdict) => verdict.rule === rule.id)
+      .flatMap((verdict): AlertView[] => {
+        const firingSinceMs = memory.ruleState(rule.id, verdict.version)?.firingSinceMs ?? null;
+        if (firingSinceMs === null && verdict.kind !== 'pending') return [];
+        const texts = renderRuleTexts(rule, { model: rule.model, version: verdict.version, value: verdict.value, externalLabels: runtime.externalLabels });
+        return [
+          {
+            ...texts,
+            state: firingSinceMs === null ? 'pending' : 'firing',
+            activeAt: instant(firingSinceMs ?? verdict.breachingSinceMs ?? verdict.atMs),
+            value: String(verdict.value ?? ''),
+          },
+        ];
+      });
+  }
+}
+
+/** The condition as one line, for people. */
+export function spellCondition(rule: Rule): string {
+  const { condition } = rule;
+  switch (condition.kind) {
+    case 'expr':
+      return condition.expr;
+    case 'latency':
+      return `latency quantile ${condition.quantile} over ${formatDuration(condition.windowMs)} ${condition.limit.op} ${condition.limit.value}s, min_requests ${condition.minRequests}`;
+    case 'error_ratio':
+    case 'request_rate':
+      return `${condition.kind} over ${formatDuration(condition.windowMs)} ${condition.limit.op} ${condition.limit.value}, min_requests ${condition.minRequests}`;
+  }
+}
+
+export function viewPause(pause: Pause): PauseView {
+  return { since: instant(pause.sinceMs), until: pause.untilMs === null ? null : instant(pause.untilMs), reason: pause.reason, by: pause.by };
+}
+
+function instant(atMs: number): string {
+  return new Date(atMs).toISOString();
+}

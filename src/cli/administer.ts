@@ -1,0 +1,34 @@
+import { createApiClient } from './api-client.ts';
+
+/** Asks a running daemon to act (it needs `--web.enable-admin-api`). @returns what was done, in words */
+export async function administer(
+  what: string,
+  subject: string,
+  options: { url: string; reason: string; by: string; for?: string; to?: string },
+): Promise<string> {
+  const client = createApiClient({ url: options.url, timeoutMs: 90_000 });
+  const request = { reason: options.reason, by: options.by };
+  try {
+    switch (what) {
+      case 'unpin':
+        return (await client.unpin(subject, request)).detail;
+      case 'pause': {
+        const pause = await client.pause(subject, { ...request, for: options.for });
+        return `paused ${pause.until === null ? 'until resumed' : `until ${pause.until}`}`;
+      }
+      case 'resume':
+        await client.resume(subject, request);
+        return 'resumed';
+      case 'rollback': {
+        const episode = await client.rollBack(subject, { ...request, to: options.to });
+        return `${episode.id}: rolling ${episode.model} back from ${episode.from} to ${episode.to}; follow it by: rollbackd describe rollback ${episode.id}`;
+      }
+      case 'approve':
+        return `${(await client.approve(subject, request)).id} approved`;
+      default:
+        return `${(await client.reject(subject, request)).id} rejected`;
+    }
+  } finally {
+    client.close();
+  }
+}

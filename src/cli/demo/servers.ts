@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url';
+
+/** The double's modules, whichever way this file was loaded: a checkout's `.ts`, or the package's `.js`. */
+type Double = typeof import('../../../test/support/tensorflow-serving/start.ts');
+type LoadModule = typeof import('../../../test/support/tensorflow-serving/load.ts');
+
+const extension = fileURLToPath(import.meta.url).endsWith('.ts') ? 'ts' : 'js';
+const folder = new URL('../../../test/support/tensorflow-serving/', import.meta.url);
+
+/**
+ * The protocol double of TensorFlow Serving, which the demo starts as processes of its own. It lies with the tests since it must know nothing of
+ * rollbackd's own code; so it is loaded by its place, not imported.
+ */
+export async function loadDouble(): Promise<Double & LoadModule> {
+  const [start, load] = await Promise.all([
+    import(new URL(`start.${extension}`, folder).href) as Promise<Double>,
+    import(new URL(`load.${extension}`, folder).href) as Promise<LoadModule>,
+  ]);
+  return { ...start, ...load };
+}

@@ -1,0 +1,151 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { realClock } from '../adapters/clock/real-clock.ts';
+import { openJournalReadOnly, openMemoryJournal } from '../adapters/journal/index.ts';
+import type { App } from '../app/app.ts';
+import { createApp } from '../app/create.ts';
+import { planeTarget } from '../app/observer.ts';
+import { effectivePolicy, isActing } from '../app/runtime.ts';
+import { judgeGuards } from '../app/stages/decide.ts';
+import { MeasurePlan } from '../app/stages/measure.ts';
+import type { Config } from '../config/config.ts';
+import { consequence } from '../domain/decide.ts';
+import type { Journal } from '../domain/ports.ts';
+import type { Rule } from '../domain/rule.ts';
+import type { Verdict } from '../domain/verdict.ts';
+import { createLog } from '../telemetry/log.ts';
+import { Metrics } from '../telemetry/metrics.ts';
+import { markOf, styleOf } from './columns.ts';
+import { exitCodes } from './exit.ts';
+import { loadSettings } from './settings.ts';
+import { type Column, type OutputFormat, renderOutput } from './table.ts';
+import { readVersion } from './version.ts';
+
+/** A source that scrapes needs a few samples before it can tell a rate: this many of its intervals. */
+const scrapesNeeded = 4;
+
+type Row = {
+  readonly model: string;
+  readonly version: string;
+  readonly rule: string;
+  readonly verdict: string;
+  readonly reason: string;
+  /** What would follow: rollback, approval, dry_run, hold, notify, or nothing. */
+  readonly would: string;
+  readonly because: string;
+  readonly target: string | null;
+  readonly steps: readonly string[];
+  readonly queries: readonly string[];
+};
+
+const columns: readonly Column<Row>[] = [
+  { header: 'MODEL', value: (row) => row.model },
+  { header: 'VERSION', value: (row) => row.version },
+  { header: 'RULE', value: (row) => row.rule },
+  { header: 'VERDICT', value: (row) => `${markOf(row.verdict)} ${row.verdict}`, style: (row) => styleOf(row.verdict) },
+  { header: 'WOULD', value: (row) => (row.target === null ? row.would : `${row.would} to ${row.target}`) },
+  { header: 'REASON', value: (row) => (row.because === '' ? row.reason : `${row.reason}; ${row.because}`) },
+  { header: 'STEPS', value: (row) => row.steps.join(', '), wide: true },
+  { header: 'QUERIES', value: (row) => row.queries.join(' ; '), wide: true },
+];
+
+/** Evaluates once and prints what would be done; writes nowhere but to the terminal. @returns 2 when a version breaches and something would be done */
+export async function plan(options: { configFile: string; gatherMs: number | null; output: OutputFormat }): Promise<number> {
+  const config = await loadSettings(options.configFile);
+  const journal = await seededJournal(config);
+  const log = createLog({ level: 'error', format: process.stderr.isTTY ? 'pretty' : 'ecs' });
+  const { app, close } = await createApp(config, {
+    log,
+    metrics: new Metrics({ version: readVersion() }, { processMetrics: false }),
+    journal,
+    forceDryRun: true,
+  });
+  try {
+    const gatherMs = options.gatherMs ?? scrapeTime(config);
+    if (gatherMs > 0) {
+      process.stderr.write(`gathering samples for ${gatherMs / 1000} s\n`);
+      await app.turn();
+      await sleep(gatherMs);
+    }
+    const verdicts = await app.turn();
+    const rows = await Promise.all(verdicts.map(async (verdict) => await foresee(app, verdict)));
+    process.stdout.write(
+      renderOutput(options.output, { data: rows, rows, columns, none: 'Nothing to judge: no version has samples, and none is seen serving.' }, process.stdout),
+    );
+    return rows.some((row) => row.would === 'rollback' || row.would === 'approval') ? exitCodes.pending : exitCodes.ok;
+  } finally {
+    await close(0);
+  }
+}
+
+function scrapeTime(config: Config): number {
+  const intervals = config.sources.map(({ settings }) =>
+    typeof settings === 'object' && settings !== null && 'scrape_interval' in settings ? Number(settings.scrape_interval) : 0,
+  );
+  return scrapesNeeded * Math.max(0, ...intervals);
+}
+
+/** What the daemon's journal knows of health, quarantine and pauses, in memory: the file itself is only read. */
+async function seededJournal(config: Config): Promise<Journal> {
+  const memory = await openMemoryJournal({ clock: realClock });
+  const file = await openJournalReadOnly({ path: config.journal.path, missing: 'empty' });
+  const entries = await file.ledger();
+  await memory.append([
+    ...(entries.length > 0 ? [{ type: 'ledger' as const, entries }] : []),
+    ...(await file.quarantine()).map((entry) => ({ type: 'quarantined' as const, entry })),
+    ...(await file.pauses()).map((pause) => ({ type: 'paused' as const, pause })),
+    ...[...(await file.planeMemory())].map(([plane, values]) => ({ type: 'plane_memory' as const, plane, values, atMs: realClock.nowMs() })),
+  ]);
+  await file.close();
+  return memory;
+}
+
+async function foresee(app: App, verdict: Verdict): Promise<Row> {
+  const { runtime, memory, board } = app;
+  const model = runtime.models.get(verdict.model);
+  const rule = runtime.groups.flatMap((group) => group.rules).find((candidate) => candidate.id === verdict.rule);
+  const base = {
+    model: verdict.model,
+    version: verdict.version,
+    rule: rule?.alert ?? verdict.rule,
+    verdict: verdict.kind,
+    reason: verdict.reason,
+    target: null,
+    steps: [],
+    because: '',
+  };
+  if (model === undefined || rule === undefined) return { ...base, would: 'nothing', queries: [] };
+  const queries = queriesOf(app, rule);
+  if (verdict.kind !== 'breach' && verdict.kind !== 'pending') return { ...base, would: 'nothing', queries };
+  const own = { ...runtime, forceDryRun: false };
+  if (!isActing(own, model, rule)) return { ...base, would: 'notify', queries };
+  const observation = await runtime.observer.observe(model, { thorough: true }, AbortSignal.timeout(30_000));
+  const subject = {
+    model,
+    policy: effectivePolicy(own, model, rule),
+    from: verdict.version,
+    rule,
+    verdict,
+    observation,
+    trigger: 'rule' as const,
+    episode: null,
+  };
+  const judgement = judgeGuards(subject, { memory, board, nowMs: realClock.nowMs() });
+  const { target } = judgement.choice;
+  const planned =
+    target === null || observation === null
+      ? null
+      : (runtime.planes.get(model.controlPlane)?.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: target, share: 1 }] }) ?? null);
+  const steps = planned?.kind === 'steps' ? planned.steps.map((step) => step.name) : planned?.kind === 'refused' ? [`refused: ${planned.reason}`] : [];
+  return { ...base, would: consequence(judgement), because: judgement.detail, target, steps, queries };
+}
+
+function queriesOf(app: App, rule: Rule): readonly string[] {
+  const { runtime } = app;
+  const model = runtime.models.get(rule.model);
+  const source = model === undefined ? undefined : runtime.sources.get(model.source);
+  if (model === undefined || source === undefined) return [];
+  if (rule.condition.kind === 'expr') return [rule.condition.expr];
+  const asked = new MeasurePlan(realClock.nowMs());
+  asked.add({ model, rules: [rule], serving: [], sinceMs: null });
+  return [...source.describe(asked.questions).values()];
+}

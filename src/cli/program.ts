@@ -1,0 +1,251 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../domain/duration.ts';
+import { JournalError, PlaneError } from '../domain/ports.ts';
+import { ApiClientError, defaultUrl } from './api-client.ts';
+import { CommandFailed, exitCodes } from './exit.ts';
+import { outputFormats } from './table.ts';
+import { readVersion } from './version.ts';
+
+const defaultConfigFile = 'config/rollbackd.yaml';
+const exitCodeHelp = `
+Exit codes: 0 done, 1 error, 2 an action is pending or the awaited thing failed, 3 lint findings with --lint-fatal.`;
+
+type Client = { url: string; output: (typeof outputFormats)[number] };
+
+/** Parses the arguments and runs a command. @returns the exit code; never throws */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  let exitCode: number = exitCodes.ok;
+  const program = createProgram((code) => (exitCode = code));
+  try {
+    await program.parseAsync([...argv]);
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.error;
+    process.stderr.write(`${tellable(error)}\n`);
+    return error instanceof CommandFailed ? error.exitCode : exitCodes.error;
+  }
+}
+
+/** Errors that are meant for people are shown as they are; what we did not expect, with its stack. */
+function tellable(error: unknown): string {
+  if (error instanceof CommandFailed) return error.message;
+  if (error instanceof ApiClientError || error instanceof JournalError || error instanceof PlaneError || error instanceof RangeError)
+    return `rollbackd: ${error.message}`;
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return `rollbackd: ${error.message}`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+function createProgram(done: (exitCode: number) => void): Command {
+  const program = new Command('rollbackd');
+  program
+    .description('Watches every served model version in Prometheus and rolls back the bad one, with proof.')
+    .version(readVersion(), '--version', 'print the version')
+    .addHelpText('after', exitCodeHelp)
+    .showHelpAfterError('(see --help)')
+    .exitOverride();
+  addRun(program, done);
+  addChecks(program, done);
+  addTests(program, done);
+  addLooks(program, done);
+  addAdministration(program);
+  addRest(program, done);
+  return program;
+}
+
+const configFileOption = (): Option => new Option('--config.file <file>', "the daemon's file").default(defaultConfigFile).env('ROLLBACKD_CONFIG_FILE');
+const urlOption = (): Option => new Option('--url <url>', 'where the daemon listens').default(defaultUrl).env('ROLLBACKD_URL');
+const outputOption = (): Option => new Option('-o, --output <format>', 'form of the answer').choices(outputFormats).default('table');
+
+function addRun(program: Command, done: (exitCode: number) => void): void {
+  program
+    .command('run')
+    .description('the daemon: watch, judge, roll back')
+    .addOption(configFileOption())
+    .option('--config.auto-reload', 'reload when a file changes (by hash, works on ConfigMaps)', false)
+    .addOption(new Option('--config.auto-reload-interval <duration>', 'how often to look').default(30_000, '30s').argParser(readDuration))
+    .addOption(new Option('--web.listen-address <host:port>', 'where to listen').default('127.0.0.1:9797').env('ROLLBACKD_WEB_LISTEN_ADDRESS'))
+    .option('--web.enable-admin-api', 'allow POST under /api/v1, from this machine only', false)
+    .option('--web.enable-lifecycle', 'allow POST /-/reload', false)
+    .addOption(new Option('--dry-run', 'act nowhere: beats every mode: enforce').default(false).env('ROLLBACKD_DRY_RUN'))
+    .addOption(new Option('--log.level <level>', 'least level that is logged').choices(['debug', 'info', 'warn', 'error']).default('info'))
+    .addOption(new Option('--log.format <format>', 'ecs: JSON in Elastic Common Schema; pretty: for a terminal').choices(['ecs', 'pretty']))
+    .addOption(new Option('--shutdown.grace <duration>', 'how long a stop waits for a rollback in hand').default(25_000, '25s').argParser(readDuration))
+    .action(async (flags: Record<string, unknown>) => {
+      const { run } = await import('./run.ts');
+      done(
+        await run({
+          configFile: String(flags['config.file']),
+          autoReload: flags['config.autoReload'] === true,
+          autoReloadIntervalMs: Number(flags['config.autoReloadInterval']),
+          listenAddress: String(flags['web.listenAddress']),
+          enableAdminApi: flags['web.enableAdminApi'] === true,
+          enableLifecycle: flags['web.enableLifecycle'] === true,
+          dryRun: flags['dryRun'] === true,
+          logLevel: flags['log.level'] as 'info',
+          logFormat: (flags['log.format'] as 'ecs' | undefined) ?? (process.stderr.isTTY ? 'pretty' : 'ecs'),
+          shutdownGraceMs: Number(flags['shutdown.grace']),
+        }),
+      );
+    });
+}
+
+function addChecks(program: Command, done: (exitCode: number) => void): void {
+  const check = program.command('check').description('check files, or a running daemon');
+  const textOrJson = (): Option => new Option('-o, --output <format>', 'form of the findings').choices(['text', 'json']).default('text');
+  type CheckFlags = { lintFatal: boolean; output: 'text' | 'json' };
+  check
+    .command('config')
+    .argument('[file]', "the daemon's file", defaultConfigFile)
+    .description("the daemon's file and everything it names")
+    .option('--lint-fatal', 'exit 3 on warnings', false)
+    .addOption(textOrJson())
+    .action(async (file: string, flags: CheckFlags) => done(await (await import('./check.ts')).checkConfig(file, flags)));
+  check
+    .command('rules')
+    .argument('[files...]', 'rule files; standard input without any')
+    .description('rule files alone')
+    .option('--lint-fatal', 'exit 3 on warnings', false)
+    .addOption(textOrJson())
+    .action(async (files: string[], flags: CheckFlags) => done(await (await import('./check.ts')).checkRules(files, flags)));
+  for (const what of ['healthy', 'ready'] as const) {
+    check
+      .command(what)
+      .description(`whether the daemon is ${what}`)
+      .addOption(urlOption())
+      .action(async (flags: { url: string }) => done(await (await import('./looks.ts')).probe(what, flags.url)));
+  }
+}
+
+function addTests(program: Command, done: (exitCode: number) => void): void {
+  program
+    .command('test')
+    .description('try things out')
+    .command('smoke')
+    .argument('<model>')
+    .description("run a model's smoke test now, against a version or what serves")
+    .addOption(configFileOption())
+    .option('--version-id <version>', 'version to test; what serves unless given')
+    .addOption(outputOption())
+    .action(async (model: string, flags: Record<string, unknown>) => {
+      const { testSmoke } = await import('./test-smoke.ts');
+      done(
+        await testSmoke({
+          model,
+          configFile: String(flags['config.file']),
+          version: (flags['versionId'] as string | undefined) ?? null,
+          output: flags['output'] as 'table',
+        }),
+      );
+    });
+  program
+    .command('plan')
+    .description('evaluate once against the live sources and print what would be done; changes nothing; exit 2 when it would act')
+    .addOption(configFileOption())
+    .addOption(new Option('--for <duration>', 'how long to gather samples first; a scrape source needs a few scrapes').argParser(readDuration))
+    .addOption(outputOption())
+    .action(async (flags: Record<string, unknown>) => {
+      const { plan } = await import('./plan.ts');
+      done(
+        await plan({ configFile: String(flags['config.file']), gatherMs: (flags['for'] as number | undefined) ?? null, output: flags['output'] as 'table' }),
+      );
+    });
+}
+
+function addLooks(program: Command, done: (exitCode: number) => void): void {
+  const get = program.command('get').description('list what the daemon knows');
+  const lists = {
+    models: 'models and what serves',
+    versions: 'every known version of a model',
+    rollbacks: 'episodes, newest first',
+    decisions: 'decisions, also those not to act',
+    alerts: 'alerts that pend or fire',
+  } as const;
+  for (const [what, description] of Object.entries(lists) as [keyof typeof lists, string][]) {
+    get
+      .command(what)
+      .argument('[model]', 'only of this model')
+      .description(description)
+      .addOption(urlOption())
+      .addOption(outputOption())
+      .option('--limit <count>', 'at most so many', '100')
+      .action(async (model: string | undefined, flags: Client & { limit: string }) =>
+        done(await (await import('./looks.ts')).list(what, { ...flags, model: model ?? null, limit: Number(flags.limit) })),
+      );
+  }
+  program
+    .command('describe')
+    .description('everything about one thing')
+    .command('rollback')
+    .argument('<id>')
+    .description('an episode with its evidence, steps and tests')
+    .addOption(urlOption())
+    .addOption(outputOption())
+    .action(async (id: string, flags: Client) => done(await (await import('./looks.ts')).describeRollback(id, flags)));
+}
+
+function addAdministration(program: Command): void {
+  const reason = (command: Command): Command =>
+    command.addOption(urlOption()).requiredOption('--reason <text>', 'why; journalled').addOption(new Option('--by <name>', 'who').default('cli'));
+  type Flags = { url: string; reason: string; by: string };
+  const act = async (what: string, subject: string, flags: Flags & { for?: string; to?: string }): Promise<void> => {
+    const { administer } = await import('./administer.ts');
+    process.stdout.write(`${await administer(what, subject, flags)}\n`);
+  };
+  reason(program.command('unpin').argument('<model>').description('give the control plane the policy back that it had before the rollback')).action(
+    async (model: string, flags: Flags) => await act('unpin', model, flags),
+  );
+  reason(program.command('pause').argument('[model]').description('no rollbacks of a model, or of all'))
+    .option('--all', 'all models')
+    .option('--for <duration>', 'until resumed unless given')
+    .action(async (model: string | undefined, flags: Flags & { all?: boolean; for?: string }) => await act('pause', scopeOf(model, flags.all), flags));
+  reason(program.command('resume').argument('[model]').description('end a pause'))
+    .option('--all', 'all models')
+    .action(async (model: string | undefined, flags: Flags & { all?: boolean }) => await act('resume', scopeOf(model, flags.all), flags));
+  reason(program.command('rollback').argument('<model>').description('roll back by hand'))
+    .option('--to <version>', 'the last known good unless given')
+    .action(async (model: string, flags: Flags & { to?: string }) => await act('rollback', model, flags));
+  reason(program.command('approve').argument('<id>').description('let an episode that waits begin')).action(
+    async (id: string, flags: Flags) => await act('approve', id, flags),
+  );
+  reason(program.command('reject').argument('<id>').description('end an episode that waits')).action(
+    async (id: string, flags: Flags) => await act('reject', id, flags),
+  );
+}
+
+function scopeOf(model: string | undefined, all: boolean | undefined): string {
+  if ((model === undefined) === (all !== true)) throw new CommandFailed('rollbackd: name a model, or write --all (not both)');
+  return model ?? '*';
+}
+
+function addRest(program: Command, done: (exitCode: number) => void): void {
+  program
+    .command('schema')
+    .argument('<which>', 'rules or config')
+    .description('JSON Schema (draft-07) of a file, to stdout')
+    .action(async (which: string) => {
+      const { printSchema } = await import('./schema.ts');
+      printSchema(which);
+    });
+  program
+    .command('demo')
+    .description('see a bad version detected and rolled back, on this machine')
+    .option('--once', 'end by itself once the rollback ended', false)
+    .addOption(new Option('-o, --output <format>', 'text, or json for the episode').choices(['text', 'json']).default('text'))
+    .option('--prometheus <path>', 'go through a real Prometheus: its program, or auto to find it')
+    .addOption(new Option('--fault <fault>', 'what goes wrong with version 2').choices(['errors', 'latency']).default('errors'))
+    .addOption(new Option('--port <port>', "the daemon's port; any free one unless given").default(0).argParser(Number))
+    .action(async (flags: { once: boolean; output: 'text' | 'json'; prometheus?: string; fault: 'errors' | 'latency'; port: number }) => {
+      const { demo } = await import('./demo/demo.ts');
+      done(await demo({ ...flags, prometheus: flags.prometheus ?? null }));
+    });
+  program
+    .command('version')
+    .description('print the version')
+    .action(() => void process.stdout.write(`rollbackd ${readVersion()} (node ${process.versions.node})\n`));
+}
+
+function readDuration(text: string): number {
+  const parsed = parseDuration(text);
+  if (parsed === null) throw new InvalidArgumentError('write 30s, 5m or 1h30m');
+  return parsed;
+}

@@ -1,0 +1,11 @@
+import { controlPlaneKinds } from '../adapters/control-planes/index.ts';
+import { receiverKinds } from '../adapters/notify/index.ts';
+import { sourcePlugins } from '../adapters/sources/index.ts';
+import type { Registries } from '../config/schema.ts';
+
+/** What the loader of the files must know of the plug-ins at hand. */
+export const registries: Registries = {
+  sources: Object.fromEntries(Object.values(sourcePlugins).map((plugin) => [plugin.kind, { schema: plugin.schema, promql: plugin.hasPromql }])),
+  controlPlanes: Object.fromEntries([...controlPlaneKinds].map(([kind, plugin]) => [kind, { schema: plugin.config, planeKeys: plugin.planeKeys }])),
+  receivers: Object.fromEntries([...receiverKinds].map(([key, plugin]) => [key, { schema: plugin.config }])),
+};

@@ -1,0 +1,107 @@
+import { realClock } from '../adapters/clock/real-clock.ts';
+import { AppActions } from '../app/actions.ts';
+import { createApp } from '../app/create.ts';
+import { startJobs } from '../app/jobs.ts';
+import { AppQueries } from '../app/queries.ts';
+import { Reloader } from '../app/reloader.ts';
+import { loadConfig } from '../config/load.ts';
+import type { Log } from '../domain/ports.ts';
+import { createLog, type LogFormat, type LogLevel } from '../telemetry/log.ts';
+import { Metrics } from '../telemetry/metrics.ts';
+import { createWebServer } from '../web/server.ts';
+import { exitCodes } from './exit.ts';
+import { registries } from './registries.ts';
+import { loadSettings } from './settings.ts';
+import { readVersion } from './version.ts';
+
+/** Flags of `run`: the part that a reload does not change. */
+export type RunFlags = {
+  readonly configFile: string;
+  readonly autoReload: boolean;
+  readonly autoReloadIntervalMs: number;
+  readonly listenAddress: string;
+  readonly enableAdminApi: boolean;
+  readonly enableLifecycle: boolean;
+  readonly dryRun: boolean;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+  /** How long a stop waits for episodes in hand, ms. */
+  readonly shutdownGraceMs: number;
+};
+
+export type Daemon = {
+  readonly url: string;
+  readonly stop: (graceMs: number) => Promise<void>;
+  readonly hurry: () => void;
+  readonly reload: () => Promise<{ readonly faults: readonly string[] }>;
+};
+
+/** Brings the daemon up: files, journal, loops, web. @throws {CommandFailed} for faulty files, {JournalError} */
+export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
+  const config = await loadSettings(flags.configFile);
+  const metrics = new Metrics({ version: readVersion() });
+  const created = await createApp(config, { log, metrics, forceDryRun: flags.dryRun });
+  const { app } = created;
+  const stopping = new AbortController();
+  const reloader = new Reloader(config, { load: async () => await loadConfig(config.file, registries), apply: created.apply, clock: realClock, log, metrics });
+  const web = createWebServer({
+    queries: new AppQueries(app, realClock),
+    actions: new AppActions(app, { clock: realClock, teller: created.teller, metrics }),
+    metrics,
+    health: { ready: async () => ({ reasons: stopping.signal.aborted ? ['stopping'] : app.unready() }) },
+    adminApi: { enabled: flags.enableAdminApi },
+    lifecycle: { enabled: flags.enableLifecycle, reload: async () => await reloader.reload() },
+    log: log.child({ component: 'web' }),
+  });
+  try {
+    const { host, port } = await web.listen(flags.listenAddress);
+    app.start();
+    const jobs = startJobs({ app, clock: realClock, log, metrics, sink: created.outbox });
+    const polling = flags.autoReload ? reloader.poll(flags.autoReloadIntervalMs, stopping.signal) : Promise.resolve();
+    const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    log.info({ url, models: config.models.length, dry_run: flags.dryRun }, 'rollbackd is up');
+    return {
+      url,
+      reload: async () => await reloader.reload(),
+      hurry: () => app.hurry(),
+      stop: async (graceMs) => {
+        // Readiness turns red first.
+        stopping.abort();
+        await jobs.stop();
+        await polling;
+        await created.close(graceMs);
+        await web.close();
+        log.info({}, 'rollbackd is down');
+      },
+    };
+  } catch (error) {
+    await created.close(0);
+    await web.close();
+    throw error;
+  }
+}
+
+/** `run`: until SIGTERM or SIGINT. The first finishes what is in hand, the second hurries. */
+export async function run(flags: RunFlags): Promise<number> {
+  const log = createLog({ level: flags.logLevel, format: flags.logFormat, version: readVersion() });
+  const daemon = await startDaemon(flags, log);
+  const stopped = Promise.withResolvers<void>();
+  let signals = 0;
+  const onStop = (signal: NodeJS.Signals): void => {
+    signals += 1;
+    log.info({ signal }, signals === 1 ? 'stopping: finishing what is in hand' : 'stopping at once');
+    if (signals === 1) daemon.stop(flags.shutdownGraceMs).then(stopped.resolve, stopped.reject);
+    else daemon.hurry();
+  };
+  const onReload = (): void => void daemon.reload();
+  process
+    .on('SIGTERM', onStop)
+    .on('SIGINT', onStop)
+    .on('SIGQUIT', () => {
+      onStop('SIGQUIT');
+      daemon.hurry();
+    });
+  process.on('SIGHUP', onReload);
+  await stopped.promise;
+  return exitCodes.ok;
+}

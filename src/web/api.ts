@@ -1,0 +1,152 @@
+import type { Decision } from '../domain/decision.ts';
+import type { Episode } from '../domain/episode.ts';
+import type { RollbackMode } from '../domain/model.ts';
+import type { VersionState } from '../domain/observation.ts';
+import type { VerdictKind } from '../domain/verdict.ts';
+
+/** RFC 3339 in UTC, with `Z`. */
+export type Instant = string;
+
+/** One version of a model. */
+export type VersionView = {
+  readonly version: string;
+  readonly role: 'active' | 'candidate' | 'baseline' | 'quarantined' | null;
+  readonly state: VersionState;
+  /** Share of the traffic, 0..1. */
+  readonly share: number;
+  readonly known_good: boolean;
+  /** Why it is known good, or what is missing: `served well for 3h on 120000 requests`. */
+  readonly known_good_reason: string;
+  readonly quarantined_until: Instant | null;
+  readonly first_seen: Instant | null;
+};
+
+/** The last verdict of one rule about one version. */
+export type VerdictView = {
+  readonly rule: string;
+  readonly version: string;
+  readonly verdict: VerdictKind;
+  readonly reason: string;
+  readonly value: number | null;
+  readonly threshold: number | null;
+  readonly requests: number | null;
+  readonly at: Instant;
+};
+
+export type PauseView = { readonly since: Instant; readonly until: Instant | null; readonly reason: string; readonly by: string };
+
+/** A row of `GET models`. */
+export type ModelView = {
+  readonly name: string;
+  readonly mode: RollbackMode;
+  readonly source: string;
+  readonly control_plane: string;
+  readonly versions: readonly VersionView[];
+  /** The gravest of its last verdicts, `null` before the first. */
+  readonly verdict: VerdictKind | null;
+  readonly reason: string | null;
+  readonly paused: PauseView | null;
+  readonly pinned: boolean;
+  /** Id of the rollback that is under way. */
+  readonly rollback_in_progress: string | null;
+  readonly last_rollback: { readonly id: string; readonly at: Instant; readonly outcome: string | null } | null;
+  readonly observed_at: Instant | null;
+  /** Why the control plane could not be read, `null` when it could. */
+  readonly error: string | null;
+};
+
+/** `GET models/{name}`. */
+export type ModelDetailView = ModelView & { readonly verdicts: readonly VerdictView[] };
+
+/** Prometheus's words, as in its own `/api/v1/rules`. */
+export type AlertView = {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly state: 'pending' | 'firing';
+  readonly activeAt: Instant;
+  readonly value: string;
+};
+export type RuleView = {
+  readonly type: 'alerting';
+  readonly name: string;
+  readonly state: 'inactive' | 'pending' | 'firing';
+  /** PromQL or the condition in words. */
+  readonly query: string;
+  /** `for`, seconds. */
+  readonly duration: number;
+  readonly keepFiringFor: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly health: 'ok' | 'err' | 'unknown';
+  readonly lastError?: string;
+  readonly lastEvaluation: Instant | null;
+  /** What a breach leads to; `null`: it only tells. */
+  readonly mode: RollbackMode | null;
+  readonly alerts: readonly AlertView[];
+};
+export type RuleGroupView = {
+  readonly name: string;
+  readonly file: string;
+  readonly model: string;
+  /** Seconds. */
+  readonly interval: number;
+  readonly rules: readonly RuleView[];
+};
+
+export type ListFilter = { readonly model?: string; readonly limit: number };
+
+/** What can be read; the application implements it. Lists newest first. */
+export interface Queries {
+  models(): Promise<readonly ModelView[]>;
+  model(name: string): Promise<ModelDetailView | null>;
+  rollbacks(filter: ListFilter): Promise<readonly Episode[]>;
+  rollback(id: string): Promise<Episode | null>;
+  decisions(filter: ListFilter): Promise<readonly Decision[]>;
+  rules(): Promise<readonly RuleGroupView[]>;
+  alerts(): Promise<readonly AlertView[]>;
+}
+
+/** Who asked for an action and why; journalled. */
+export type Request = { readonly reason: string; readonly by: string };
+
+/**
+ * What can be done; the application implements it. What is returned becomes `data`; `null` says only that it was done.
+ * @throws {ApiError} when it cannot be done (unknown model, nothing waits for approval, refused by a guard)
+ */
+export interface Actions {
+  /** `forMs: null`: until resumed. */
+  pause(model: string, request: Request & { readonly forMs: number | null }): Promise<PauseView>;
+  resume(model: string, request: Request): Promise<null>;
+  unpin(model: string, request: Request): Promise<{ readonly detail: string }>;
+  /** `to: null`: the last known good. Resolves when the episode is opened, not when it ends. */
+  rollback(model: string, request: Request & { readonly to: string | null }): Promise<Episode>;
+  approve(id: string, request: Request): Promise<Episode>;
+  reject(id: string, request: Request): Promise<Episode>;
+}
+
+export type ErrorType = 'bad_data' | 'not_found' | 'forbidden' | 'conflict' | 'unavailable' | 'internal';
+const statuses: Readonly<Record<ErrorType, number>> = { bad_data: 400, forbidden: 403, not_found: 404, conflict: 409, internal: 500, unavailable: 503 };
+
+/** An answer that is an error, in Prometheus's envelope; the message is shown to the caller. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly errorType: ErrorType;
+  readonly status: number;
+  constructor(errorType: ErrorType, message: string, status: number = statuses[errorType]) {
+    super(message);
+    this.errorType = errorType;
+    this.status = status;
+  }
+}
+
+export interface Health {
+  /** `reasons`: what is still missing; empty = ready. */
+  ready(): Promise<{ readonly reasons: readonly string[] }>;
+}
+
+export interface Lifecycle {
+  /** `--web.enable-lifecycle`. */
+  readonly enabled: boolean;
+  /** All or nothing; `faults`: lines to show, the old settings stay. */
+  reload(): Promise<{ readonly faults: readonly string[] }>;
+}

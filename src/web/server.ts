@@ -1,0 +1,208 @@
+import type { AddressInfo } from 'node:net';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { z } from 'zod';
+import { parseDuration } from '../domain/duration.ts';
+import { viewDecision, viewEpisode } from '../domain/episode-view.ts';
+import type { Log } from '../domain/ports.ts';
+import { guardAdmin, refuseForeignPage } from './admin-guard.ts';
+import { type Actions, ApiError, type Health, type Lifecycle, type Queries } from './api.ts';
+
+export type WebDeps = {
+  readonly queries: Queries;
+  readonly actions: Actions;
+  /** Answer to `GET /metrics`. */
+  readonly metrics: { render(): Promise<{ readonly contentType: string; readonly body: string }> };
+  readonly health: Health;
+  /** `--web.enable-admin-api`. */
+  readonly adminApi: { readonly enabled: boolean };
+  readonly lifecycle: Lifecycle;
+  readonly log: Log;
+};
+
+export type WebServer = {
+  /** @param address `host:port`; `:9797` is every IPv4 address, port 0 any free one. @returns where it listens */
+  listen(address: string): Promise<{ readonly host: string; readonly port: number }>;
+  /** Finishes what is being answered. */
+  close(): Promise<void>;
+  /** For tests. */
+  readonly app: FastifyInstance;
+};
+
+const maxBodyBytes = 64 * 1024;
+const securityHeaders = {
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'X-Content-Type-Options': 'nosniff',
+  'X-Frame-Options': 'DENY',
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
+} as const;
+
+const listQuery = z.strictObject({ model: z.string().min(1).optional(), limit: z.coerce.number().int().min(1).max(1000).default(100) });
+const text = z.string().trim().min(1).max(1000);
+const who = { reason: text, by: text.max(200).default('admin-api') };
+const duration = z.string().transform((value, context) => {
+  const parsed = parseDuration(value);
+  if (parsed !== null && parsed > 0) return parsed;
+  context.addIssue({ code: 'custom', message: 'expected a duration; write 30m or 2h' });
+  return z.NEVER;
+});
+const bodies = {
+  plain: z.strictObject(who),
+  pause: z.strictObject({ ...who, for: duration.nullable().default(null) }),
+  rollback: z.strictObject({ ...who, to: z.string().min(1).nullable().default(null) }),
+};
+
+/** The daemon's HTTP side: management endpoints as Prometheus has them, and its JSON envelope under `/api/v1`. */
+export function createWebServer(deps: WebDeps): WebServer {
+  const app = fastify({
+    logger: false,
+    bodyLimit: maxBodyBytes,
+    requestTimeout: 30_000,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 500 },
+  });
+  readBodies(app);
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.headers(securityHeaders);
+  });
+  app.setErrorHandler((error, request, reply) => answerError(deps.log, error, request, reply));
+  app.setNotFoundHandler((request) => {
+    throw new ApiError('not_found', `nothing is at ${request.method} ${request.url.split('?', 1)[0]}`);
+  });
+  addManagement(app, deps);
+  addQueries(app, deps.queries);
+  addActions(app, deps);
+  return {
+    app,
+    listen: async (address) => {
+      await app.listen(parseListenAddress(address));
+      const bound = app.server.address() as AddressInfo;
+      return { host: bound.address, port: bound.port };
+    },
+    close: async () => {
+      await app.close();
+    },
+  };
+}
+
+/** JSON is parsed by us (an empty body is an empty object); any other body is read and dropped, the guards say what they want. */
+function readBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => {
+    try {
+      done(null, body === '' ? {} : JSON.parse(String(body)));
+    } catch {
+      done(new ApiError('bad_data', 'the body is no JSON'));
+    }
+  });
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, _body, done) => done(null, {}));
+}
+
+function addManagement(app: FastifyInstance, deps: WebDeps): void {
+  app.get('/-/healthy', async (_request, reply) => await reply.type('text/plain').send('rollbackd is healthy.\n'));
+  app.get('/-/ready', async (_request, reply) => {
+    const { reasons } = await deps.health.ready();
+    if (reasons.length === 0) return await reply.type('text/plain').send('rollbackd is ready.\n');
+    return await reply
+      .code(503)
+      .type('text/plain')
+      .send(`rollbackd is not ready: ${reasons.join('; ')}\n`);
+  });
+  app.get('/metrics', async (_request, reply) => {
+    const { contentType, body } = await deps.metrics.render();
+    return await reply.type(contentType).send(body);
+  });
+  app.route({
+    method: ['POST', 'PUT'],
+    url: '/-/reload',
+    handler: async (request, reply) => {
+      if (!deps.lifecycle.enabled) throw new ApiError('forbidden', 'the lifecycle API is off; start rollbackd with --web.enable-lifecycle, or send it SIGHUP');
+      refuseForeignPage(request);
+      const { faults } = await deps.lifecycle.reload();
+      if (faults.length === 0) return await reply.type('text/plain').send('');
+      return await reply
+        .code(500)
+        .type('text/plain')
+        .send(`the new configuration was refused, the old one stays:\n${faults.join('\n')}\n`);
+    },
+  });
+}
+
+function addQueries(app: FastifyInstance, queries: Queries): void {
+  app.get('/api/v1/models', async () => success(await queries.models()));
+  app.get<{ Params: { name: string } }>('/api/v1/models/:name', async ({ params }) =>
+    success(found(await queries.model(params.name), `no model is named "${params.name}"`)),
+  );
+  app.get('/api/v1/rollbacks', async ({ query }) => success((await queries.rollbacks(listFilter(query))).map(viewEpisode)));
+  app.get<{ Params: { id: string } }>('/api/v1/rollbacks/:id', async ({ params }) =>
+    success(viewEpisode(found(await queries.rollback(params.id), `no rollback has the id "${params.id}"`))),
+  );
+  app.get('/api/v1/decisions', async ({ query }) => success((await queries.decisions(listFilter(query))).map(viewDecision)));
+  app.get('/api/v1/rules', async () => success(await queries.rules()));
+  app.get('/api/v1/alerts', async () => success(await queries.alerts()));
+}
+
+function addActions(app: FastifyInstance, { actions, adminApi }: WebDeps): void {
+  /** The guard runs before the body is read. */
+  const post = <Body>(path: string, body: z.ZodType<Body>, act: (key: string, body: Body) => Promise<unknown>): void => {
+    app.post<{ Params: { key: string } }>(
+      `/api/v1/${path}`,
+      {
+        onRequest: async (request) => {
+          guardAdmin(request, adminApi);
+        },
+      },
+      async (request) => success(await act(request.params.key, checked(body, request.body, 'body'))),
+    );
+  };
+  post('models/:key/pause', bodies.pause, async (model, { for: forMs, ...request }) => await actions.pause(model, { ...request, forMs }));
+  post('models/:key/resume', bodies.plain, async (model, request) => await actions.resume(model, request));
+  post('models/:key/unpin', bodies.plain, async (model, request) => await actions.unpin(model, request));
+  post('models/:key/rollback', bodies.rollback, async (model, request) => viewEpisode(await actions.rollback(model, request)));
+  post('rollbacks/:key/approve', bodies.plain, async (id, request) => viewEpisode(await actions.approve(id, request)));
+  post('rollbacks/:key/reject', bodies.plain, async (id, request) => viewEpisode(await actions.reject(id, request)));
+}
+
+function listFilter(query: unknown): { model?: string; limit: number } {
+  const { model, limit } = checked(listQuery, query, 'query');
+  return model === undefined ? { limit } : { model, limit };
+}
+
+function checked<Value>(schema: z.ZodType<Value>, value: unknown, where: string): Value {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new ApiError('bad_data', result.error.issues.map((issue) => `${[where, ...issue.path].join('.')}: ${issue.message}`).join('; '));
+}
+
+function found<Value>(value: Value | null, message: string): Value {
+  if (value === null) throw new ApiError('not_found', message);
+  return value;
+}
+
+function success(data: unknown): { status: 'success'; data: unknown } {
+  return { status: 'success', data };
+}
+
+/** What we say on purpose is shown; of anything else the caller learns that it failed, and the log the rest. */
+async function answerError(log: Log, error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const known = error instanceof ApiError ? error : fastifyRefusal(error);
+  if (known === null) log.error({ err: error, route: `${request.method} ${request.routeOptions.url ?? 'unknown'}` }, 'a web request failed');
+  const { status, errorType, message } = known ?? new ApiError('internal', 'rollbackd failed to answer; its log says why');
+  await reply.code(status).send({ status: 'error', errorType, error: message });
+}
+
+/** Fastify's own refusals (a body over the limit, a bad length) are the caller's fault and say nothing of us. */
+function fastifyRefusal(error: unknown): ApiError | null {
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number' || error.statusCode >= 500) return null;
+  return new ApiError('bad_data', error.message, error.statusCode);
+}
+
+/** `127.0.0.1:9797`, `[::1]:9797`, `:9797`. @throws {RangeError} on anything else */
+export function parseListenAddress(address: string): { host: string; port: number } {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[3] ?? Number.NaN);
+  if (match === null || !(port <= 65_535)) throw new RangeError(`--web.listen-address: found "${address}", expected host:port; write 127.0.0.1:9797`);
+  const host = match[1] ?? match[2] ?? '';
+  return { host: host === '' ? '0.0.0.0' : host, port };
+}

@@ -1,0 +1,83 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = path.resolve(import.meta.dirname, '..');
+const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
+const manifest = JSON.parse(read('package.json')) as { bin: { rollbackd: string }; files: string[]; scripts: Record<string, string>; version: string };
+
+describe('the image', () => {
+  const dockerfile = read('Dockerfile')
+    .replaceAll(/\\\n\s*/g, ' ')
+    .split('\n');
+  const [build, run] = [dockerfile.slice(0, dockerfile.findLastIndex(isFrom)), dockerfile.slice(dockerfile.findLastIndex(isFrom))];
+
+  it('copies only what is there and what .dockerignore lets through', () => {
+    const ignored = read('.dockerignore').split('\n');
+    const copied = build.filter((line) => line.startsWith('COPY ')).flatMap((line) => line.split(' ').slice(1, -1));
+
+    expect(copied).toContain('src');
+    for (const source of copied) {
+      expect(existsSync(path.join(root, source)), source).toBe(true);
+      expect(ignored, source).toContain(`!${source}`);
+    }
+  });
+
+  it('runs only scripts that package.json has, and starts the program that it names', () => {
+    const scripts = build.join('\n').matchAll(/npm run ([\w:-]+)/g);
+    for (const [, script] of scripts) expect(Object.keys(manifest.scripts)).toContain(script);
+
+    expect(run).toContain(`ENTRYPOINT ["/nodejs/bin/node", "/app/${manifest.bin.rollbackd}"]`);
+    expect(run.find((line) => line.startsWith('HEALTHCHECK'))).toContain(`CMD ["/nodejs/bin/node", "/app/${manifest.bin.rollbackd}", "check", "healthy"]`);
+  });
+
+  it('runs as nobody special, listens on all addresses and writes to one place', () => {
+    expect(run).toContain('USER 65532:65532');
+    expect(run).toContain('VOLUME /var/lib/rollbackd');
+    expect(run.at(-2)).toContain('--web.listen-address=0.0.0.0:9797');
+    expect(run[0]).toBe('FROM gcr.io/distroless/nodejs24-debian13:nonroot');
+  });
+});
+
+describe('the package', () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'rollbackd-package-'));
+  const main = path.join(folder, manifest.bin.rollbackd);
+
+  beforeAll(() => {
+    execFileSync(process.execPath, ['scripts/build.ts', path.join(folder, 'dist')], { cwd: root, stdio: 'pipe' });
+    symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
+  }, 120_000);
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('starts when compiled, from any folder', () => {
+    expect(execFileSync(process.execPath, [main, 'version'], { cwd: tmpdir(), encoding: 'utf8' })).toContain(manifest.version);
+  });
+
+  it('holds the server that the demo starts, and no tests', () => {
+    const files = execFileSync('find', ['dist', '-type', 'f'], { cwd: folder, encoding: 'utf8' }).split('\n');
+
+    expect(files.filter((file) => file.startsWith('dist/test/support/tensorflow-serving/') && file.endsWith('.js')).length).toBeGreaterThan(5);
+    expect(files.filter((file) => /\.test\.|fake-clock|\/fixtures\//.test(file))).toEqual([]);
+  });
+
+  it('packs what people read and what editors complete from', () => {
+    const [packed] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8' })) as [
+      { files: { path: string }[] },
+    ];
+    const files = packed.files.map((file) => file.path);
+
+    for (const file of ['package.json', 'LICENSE', 'README.md', 'CHANGELOG.md', 'config/rollbackd.yaml']) expect(files).toContain(file);
+    for (const folder of ['schema/', 'rules/'])
+      expect(
+        files.some((file) => file.startsWith(folder)),
+        folder,
+      ).toBe(true);
+    expect(files.filter((file) => file.startsWith('src/') || file.startsWith('node_modules/') || file.startsWith('.'))).toEqual([]);
+  });
+});
+
+function isFrom(line: string): boolean {
+  return line.startsWith('FROM ');
+}

@@ -1,0 +1,33 @@
+import { defineConfig } from 'vitest/config';
+
+const setupFiles = ['test/support/no-network.ts'];
+
+/** `unit` needs nothing but Node; `real` needs what `scripts/real-parts` installs. */
+export default defineConfig({
+  test: {
+    reporters: ['default'],
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+          exclude: ['test/real/**'],
+          setupFiles,
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'real',
+          include: ['test/real/**/*.test.ts'],
+          setupFiles,
+          // Each file starts servers of its own: one after another, so that a small machine keeps their timing.
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});
