@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { displayPath } from '../config/files.ts';
+import { displayPath, isRuleTest } from '../config/files.ts';
 import { loadConfig } from '../config/load.ts';
 import { type Diagnostic, formatDiagnostics, hasErrors, sortDiagnostics } from '../rulefile/diagnostic.ts';
 import { parseRuleFile } from '../rulefile/parse.ts';
@@ -9,16 +9,18 @@ import { registries } from './registries.ts';
 /** `check rules FILE…`: the files alone; standard input without a file. @returns the exit code */
 export async function checkRules(files: readonly string[], options: { lintFatal: boolean; output: 'text' | 'json' }): Promise<number> {
   const diagnostics: Diagnostic[] = [];
+  // A shell's `rules/*.yaml` takes the unit tests along that stand beside the rules.
+  const ruleFiles = files.length === 0 ? ['-'] : files.filter((file) => !isRuleTest(file));
   let rules = 0;
   let groups = 0;
-  for (const file of files.length === 0 ? ['-'] : files) {
+  for (const file of ruleFiles) {
     const shown = file === '-' ? '<stdin>' : displayPath(file);
     const result = parseRuleFile(await read(file), shown);
     diagnostics.push(...result.diagnostics);
     groups += result.groups.length;
     rules += result.groups.reduce((sum, group) => sum + group.rules.length, 0);
   }
-  return report(sortDiagnostics(diagnostics), options, `${plural(files.length || 1, 'file')}, ${plural(groups, 'group')}, ${plural(rules, 'rule')}`);
+  return report(sortDiagnostics(diagnostics), options, `${plural(ruleFiles.length, 'file')}, ${plural(groups, 'group')}, ${plural(rules, 'rule')}`);
 }
 
 /** `check config [FILE]`: the daemon's file and everything it names. @returns the exit code */

@@ -1,6 +1,6 @@
 import type { Matcher } from './model.ts';
 
-/** A route as in Alertmanager, with what it inherits filled in (what `config/route.ts` gives). Durations in ms. */
+/** A route as in Alertmanager, with what it inherits filled in. Durations in ms. */
 export type Route = {
   readonly receiver: string;
   /** Labels whose values make a group; `['...']`: all labels, every alert alone. */

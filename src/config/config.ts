@@ -1,0 +1,31 @@
+import type { Model } from '../domain/model.ts';
+import type { Route } from '../domain/routing.ts';
+import type { RuleGroup } from '../domain/rule.ts';
+
+/** A plug-in's entry: `settings` is what its own schema gave, paths absolute. */
+export type PluginConfig = { readonly name: string; readonly kind: string; readonly settings: unknown };
+
+/** One receiver with all its integrations; `kind` is the key in the file (`slack_configs`), one entry per item of its list. */
+export type ReceiverConfig = { readonly name: string; readonly integrations: readonly { readonly kind: string; readonly settings: unknown }[] };
+
+/** The daemon's file and its rule files, checked as a whole, all defaults filled in. Durations in ms, paths absolute. */
+export type Config = {
+  /** The daemon's file. */
+  readonly file: string;
+  readonly evaluationIntervalMs: number;
+  /** `global.external_labels`, variables expanded. */
+  readonly globalLabels: Readonly<Record<string, string>>;
+  readonly journal: { readonly kind: 'sqlite'; readonly path: string };
+  readonly sources: readonly PluginConfig[];
+  readonly controlPlanes: readonly PluginConfig[];
+  readonly models: readonly Model[];
+  /** Of all rule files, in the order of their paths; rule ids are unique over all of them. */
+  readonly groups: readonly RuleGroup[];
+  /** `null`: nobody is told. */
+  readonly route: Route | null;
+  readonly receivers: readonly ReceiverConfig[];
+  /** Every file that was read: the daemon's and its rule files. */
+  readonly files: readonly string[];
+  /** SHA-256 over paths and contents of `files`; compare with `fingerprint(file)` to see that a reload is due. */
+  readonly hash: string;
+};

@@ -1,0 +1,20 @@
+import type { RollbackPolicy } from '../domain/model.ts';
+import type { YamlFile } from './yaml-document.ts';
+
+/** What is known of a model when rules are checked together with the daemon's file; `null` = not known. */
+export type KnownModel = {
+  /** Whether the model's source answers PromQL. */
+  readonly promql: boolean | null;
+  readonly hasErrors: boolean | null;
+  readonly hasLatency: boolean | null;
+  /** Highest finite bucket of the latency histogram, seconds. */
+  readonly highestBucketSeconds: number | null;
+  readonly hasSmokeTest: boolean | null;
+  readonly policy: RollbackPolicy | null;
+};
+
+/** Absent `models`: the files are judged alone, and any model may exist. */
+export type RuleFileContext = { readonly models?: ReadonlyMap<string, KnownModel>; readonly evaluationIntervalMs?: number };
+
+/** What checks and lints of one group look at. */
+export type GroupContext = { readonly yaml: YamlFile; readonly path: readonly PropertyKey[]; readonly model: KnownModel | null; readonly intervalMs: number };
