@@ -1,0 +1,20 @@
+import { readdir } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import { controlPlaneKinds } from './index.ts';
+
+describe('the registry of control planes', () => {
+  it('has one kind per folder, named after it', async () => {
+    const entries = await readdir(import.meta.dirname, { withFileTypes: true });
+    const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name.replaceAll('-', '_'));
+
+    expect([...controlPlaneKinds.keys()].toSorted()).toEqual(folders.toSorted());
+  });
+
+  it.each([...controlPlaneKinds.values()])('$kind has a README beside it and strict schemas', async (kind) => {
+    const files = await readdir(`${import.meta.dirname}/${kind.kind.replaceAll('_', '-')}`);
+
+    expect(files).toEqual(expect.arrayContaining(['README.md', 'index.ts', 'schema.ts']));
+    expect(kind.config.safeParse({ 'no such key': 1 }).error?.issues.map((issue) => issue.code)).toContain('unrecognized_keys');
+    expect(kind.planeKeys.safeParse({ 'no such key': 1 }).success).toBe(false);
+  });
+});

@@ -1,0 +1,8 @@
+import type { AnyControlPlaneKind } from './control-plane.ts';
+import { tensorflowServing } from './tensorflow-serving/index.ts';
+
+/** Every kind of control plane: one line each. */
+const kinds: readonly AnyControlPlaneKind[] = [tensorflowServing];
+
+/** Kind (key in the daemon's file) → its schemas and code. */
+export const controlPlaneKinds: ReadonlyMap<string, AnyControlPlaneKind> = new Map(kinds.map((kind) => [kind.kind, kind]));
