@@ -27,8 +27,8 @@ function copyAssets(): void {
     'package.json',
   ];
   for (const file of globSync(assets, { cwd: root, withFileTypes: true })) {
-    if (!file.isFile()) continue;
     const from = path.join(file.parentPath, file.name);
+    if (!file.isFile() || from.includes(`${path.sep}fixtures${path.sep}`)) continue;
     const to = path.join(out, path.relative(root, from));
     mkdirSync(path.dirname(to), { recursive: true });
     cpSync(from, to);

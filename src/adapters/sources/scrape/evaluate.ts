@@ -1,0 +1,40 @@
+import type { Question } from '../../../domain/measurement.ts';
+import { extrapolatedIncrease } from '../../../domain/prometheus-functions.ts';
+import type { Labels } from '../answer-builder.ts';
+import { fitsAll, type LabelTest, withoutEmpty } from './matching.ts';
+import { labelsKey, type SeriesRing, type SeriesStore } from './series-store.ts';
+
+/** How far back an instant selector looks, as Prometheus does unless told otherwise. */
+export const lookbackMs = 300_000;
+
+/**
+ * What PromQL gives for the question over the stored series: `sum by (version, le) (increase(…[window]))`, or
+ * `max by (version) (timestamp(…))` in seconds.
+ * @param tests the question's matchers, compiled
+ */
+export function evaluate(
+  store: SeriesStore,
+  question: Question,
+  tests: readonly LabelTest[],
+  atMs: number,
+): Iterable<{ readonly labels: Labels; readonly value: number }> {
+  const groups = new Map<string, { labels: Labels; value: number }>();
+  const by = [...(question.versionLabel === null ? [] : [question.versionLabel]), ...(question.kind === 'buckets' ? ['le'] : [])];
+  for (const ring of store.of(question.metric)) {
+    if (!fitsAll(tests, ring.labels)) continue;
+    const value = valueOf(question, ring, atMs);
+    if (value === null) continue;
+    const labels = withoutEmpty(Object.fromEntries(by.map((label) => [label, ring.labels[label] ?? ''])));
+    const key = labelsKey(labels);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { labels, value });
+    else group.value = question.kind === 'newest' ? Math.max(group.value, value) : group.value + value;
+  }
+  return groups.values();
+}
+
+function valueOf({ kind, windowMs }: Question, ring: SeriesRing, atMs: number): number | null {
+  if (kind !== 'newest') return extrapolatedIncrease(ring.samples(atMs - windowMs, atMs), atMs - windowMs, atMs);
+  const timeMs = ring.instantMs(atMs, lookbackMs);
+  return timeMs === null ? null : timeMs / 1000;
+}
