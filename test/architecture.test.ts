@@ -22,7 +22,6 @@ const layers: readonly { readonly prefix: string; readonly may: readonly string[
   })),
   // The composition root.
   { prefix: 'src/app/create.ts', may: '*', packages: 'any' },
-  { prefix: 'src/app/registries.ts', may: '*', packages: 'any' },
   { prefix: 'src/app/', may: ['src/domain/', 'src/config/', 'src/rulefile/', 'src/telemetry/', 'src/web/'], packages: 'any' },
   { prefix: 'src/cli/', may: '*', packages: 'any' },
   { prefix: 'src/main.ts', may: '*', packages: 'any' },

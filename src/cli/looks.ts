@@ -15,13 +15,13 @@ export async function list(what: 'models' | 'versions' | 'rollbacks' | 'decision
   try {
     switch (what) {
       case 'models': {
-        const models = (await client.models()).filter((model) => options.model === null || model.name === options.model);
+        const models = (await client.models()).filter((model) => options.model === null || model.name === options.model).slice(0, options.limit);
         print({ data: models, rows: models, columns: modelColumns(nowMs), none: 'No models found.' });
         break;
       }
       case 'versions': {
         const models = (await client.models()).filter((model) => options.model === null || model.name === options.model);
-        const rows: VersionRow[] = models.flatMap((model) => model.versions.map((version) => ({ ...version, model: model.name })));
+        const rows: VersionRow[] = models.flatMap((model) => model.versions.map((version) => ({ ...version, model: model.name }))).slice(0, options.limit);
         print({ data: rows, rows, columns: versionColumns(nowMs), none: 'No versions found.' });
         break;
       }
@@ -36,7 +36,7 @@ export async function list(what: 'models' | 'versions' | 'rollbacks' | 'decision
         break;
       }
       case 'alerts': {
-        const alerts = (await client.alerts()).filter((alert) => options.model === null || alert.labels['model'] === options.model);
+        const alerts = (await client.alerts()).filter((alert) => options.model === null || alert.labels['model'] === options.model).slice(0, options.limit);
         print({ data: alerts, rows: alerts, columns: alertColumns(nowMs), none: 'No alerts found.' });
         break;
       }

@@ -41,7 +41,7 @@ const columns: readonly Column<Row>[] = [
   { header: 'MODEL', value: (row) => row.model },
   { header: 'VERSION', value: (row) => row.version },
   { header: 'RULE', value: (row) => row.rule },
-  { header: 'VERDICT', value: (row) => `${markOf(row.verdict)} ${row.verdict}`, style: (row) => styleOf(row.verdict) },
+  { header: 'VERDICT', value: (row) => markOf(row.verdict), style: (row) => styleOf(row.verdict) },
   { header: 'WOULD', value: (row) => (row.target === null ? row.would : `${row.would} to ${row.target}`) },
   { header: 'REASON', value: (row) => (row.because === '' ? row.reason : `${row.reason}; ${row.because}`) },
   { header: 'STEPS', value: (row) => row.steps.join(', '), wide: true },

@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { environment } from '../config/env.ts';
 import { parseDuration } from '../domain/duration.ts';
 import { JournalError, PlaneError } from '../domain/ports.ts';
 import { ApiClientError, defaultUrl } from './api-client.ts';
@@ -95,11 +96,13 @@ function addChecks(program: Command, done: (exitCode: number) => void): void {
   type CheckFlags = { lintFatal: boolean; output: 'text' | 'json' };
   check
     .command('config')
-    .argument('[file]', "the daemon's file", defaultConfigFile)
+    .argument('[file]', "the daemon's file; ROLLBACKD_CONFIG_FILE, or config/rollbackd.yaml, unless given")
     .description("the daemon's file and everything it names")
     .option('--lint-fatal', 'exit 3 on warnings', false)
     .addOption(textOrJson())
-    .action(async (file: string, flags: CheckFlags) => done(await (await import('./check.ts')).checkConfig(file, flags)));
+    .action(async (file: string | undefined, flags: CheckFlags) =>
+      done(await (await import('./check.ts')).checkConfig(file ?? environment()['ROLLBACKD_CONFIG_FILE'] ?? defaultConfigFile, flags)),
+    );
   check
     .command('rules')
     .argument('[files...]', 'rule files; standard input without any')

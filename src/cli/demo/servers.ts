@@ -1,8 +1,10 @@
 import { fileURLToPath } from 'node:url';
+import type * as load from '../../../test/support/tensorflow-serving/load.ts';
+import type * as start from '../../../test/support/tensorflow-serving/start.ts';
 
 /** The double's modules, whichever way this file was loaded: a checkout's `.ts`, or the package's `.js`. */
-type Double = typeof import('../../../test/support/tensorflow-serving/start.ts');
-type LoadModule = typeof import('../../../test/support/tensorflow-serving/load.ts');
+type Double = typeof start;
+type LoadModule = typeof load;
 
 const extension = fileURLToPath(import.meta.url).endsWith('.ts') ? 'ts' : 'js';
 const folder = new URL('../../../test/support/tensorflow-serving/', import.meta.url);
@@ -12,9 +14,9 @@ const folder = new URL('../../../test/support/tensorflow-serving/', import.meta.
  * rollbackd's own code; so it is loaded by its place, not imported.
  */
 export async function loadDouble(): Promise<Double & LoadModule> {
-  const [start, load] = await Promise.all([
+  const [starting, loading] = await Promise.all([
     import(new URL(`start.${extension}`, folder).href) as Promise<Double>,
     import(new URL(`load.${extension}`, folder).href) as Promise<LoadModule>,
   ]);
-  return { ...start, ...load };
+  return { ...starting, ...loading };
 }
