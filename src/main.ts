@@ -3,7 +3,9 @@
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 
 if (major < 24 || (major === 24 && minor < 15)) {
-  process.stderr.write(`rollbackd needs Node 24.15 or newer, found ${process.versions.node}; in a checkout start it by "npm run -s rollbackd --", which brings its own\n`);
+  process.stderr.write(
+    `rollbackd needs Node 24.15 or newer, found ${process.versions.node}; in a checkout start it by "npm run -s rollbackd --", which brings its own\n`,
+  );
   process.exitCode = 1;
 } else {
   (await import('node:module')).enableCompileCache();

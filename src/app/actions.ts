@@ -1,9 +1,11 @@
 import { consequence } from '../domain/decide.ts';
+import type { Decision } from '../domain/decision.ts';
+import { formatDuration } from '../domain/duration.ts';
 import type { Episode } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import type { Model } from '../domain/model.ts';
-import { mainVersion } from '../domain/observation.ts';
-import type { Clock } from '../domain/ports.ts';
+import { mainVersion, type Observation } from '../domain/observation.ts';
+import type { Clock, ControlPlane } from '../domain/ports.ts';
 import type { Step } from '../domain/step.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type Actions, ApiError, type PauseView, type Request } from '../web/api.ts';
@@ -14,10 +16,12 @@ import { planeTarget } from './observer.ts';
 import { viewPause } from './queries.ts';
 import { effectivePolicy } from './runtime.ts';
 import { type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
+import { Stopwatch } from './stopwatch.ts';
 import type { Teller } from './teller.ts';
 
 /** How long an action may wait for the control plane. */
 const planeTimeoutMs = 60_000;
+const unpinLookMs = 250;
 
 /** What a person may do to a running application; each is journalled with the name and the reason. */
 export class AppActions implements Actions {
@@ -52,7 +56,7 @@ export class AppActions implements Actions {
   }
 
   /** Gives the plane the policy back that it had before the rollback. */
-  async unpin(name: string): Promise<{ readonly detail: string }> {
+  async unpin(name: string, request: Request): Promise<{ readonly detail: string }> {
     const model = this.#model(name);
     if (this.#app.memory.episodes(name).some((episode) => episode.finishedAtMs === null))
       throw new ApiError('conflict', `a rollback of ${name} is under way; wait for its end`);
@@ -63,6 +67,7 @@ export class AppActions implements Actions {
     const plan = plane.plan(planeTarget(model), observation, { kind: 'unpin' });
     if (plan.kind === 'refused') throw new ApiError('conflict', plan.reason);
     if (plan.kind === 'nothing') return { detail: `${name} is not pinned: nothing to do` };
+    await this.#app.memory.recordDecision(this.#unpinAsked(name, mainVersion(observation) ?? '', plan.steps, request));
     const done: string[] = [];
     for (const step of plan.steps) done.push(await this.#applyUnpin(model, step, signal));
     for (const episode of this.#app.memory.episodes(name).filter((entry) => entry.pinned)) {
@@ -71,7 +76,18 @@ export class AppActions implements Actions {
       ]);
     }
     await this.#app.runtime.observer.observe(model, { thorough: false }, signal);
-    return { detail: done.join('; ') };
+    return { detail: [done.join('; '), ...this.#unpinWarnings(name)].join('. ') };
+  }
+
+  /** The policy of before may choose a version that was rolled back, if the plane still has it. */
+  #unpinWarnings(name: string): readonly string[] {
+    const nowMs = this.#clock.nowMs();
+    const bad = this.#app.memory.quarantine(name).filter((entry) => entry.untilMs > nowMs);
+    if (bad.length === 0) return [];
+    const versions = bad.map((entry) => entry.version).join(', ');
+    return [
+      `Beware: ${versions} ${bad.length === 1 ? 'is' : 'are'} quarantined; if the policy of before picks ${bad.length === 1 ? 'it' : 'one of them'}, it serves again: remove it from the model's folder, or publish a newer version`,
+    ];
   }
 
   async rollback(name: string, request: Request & { readonly to: string | null }): Promise<Episode> {
@@ -90,7 +106,9 @@ export class AppActions implements Actions {
     const decision = consequence(judgement);
     const target = judgement.choice.target;
     if (decision === 'hold' || target === null) {
-      await memory.recordDecision(toDecision(subject, judgement, nowMs, null));
+      const held = toDecision(subject, judgement, nowMs, null);
+      await memory.recordDecision(held);
+      this.#metrics.decisionMade(held);
       throw new ApiError('conflict', `not rolled back (${judgement.reason}): ${judgement.detail}`);
     }
     const evidence = freezeEvidence(subject, target, board, []);
@@ -105,11 +123,11 @@ export class AppActions implements Actions {
       requestedBy: request.by,
       reason: request.reason,
     });
-    await memory.append([
-      { type: 'episode_opened', episode: opened },
-      { type: 'decision', decision: toDecision(subject, judgement, nowMs, opened.id) },
-    ]);
-    this.#app.runEpisode(opened, runtime);
+    const record = toDecision(subject, judgement, nowMs, opened.id);
+    await memory.append([{ type: 'episode_opened', episode: opened }, { type: 'decision', decision: record }, ...this.#teller.onOpened(opened, runtime)]);
+    this.#metrics.decisionMade(record);
+    // The files may have been read again while the plane was asked.
+    this.#app.runEpisode(opened, this.#app.runtime);
     return opened;
   }
 
@@ -135,9 +153,18 @@ export class AppActions implements Actions {
     this.#teller.logClosed(closed);
   }
 
+  /** The intent, journalled before the first step. */
+  #unpinAsked(model: string, version: string, steps: readonly Step[], request: Request): Decision {
+    const nowMs = this.#clock.nowMs();
+    const detail = `unpin asked for by ${request.by}${request.reason === '' ? '' : `: ${request.reason}`}; steps: ${steps.map((step) => step.name).join(', ')}`;
+    const none = { rule: null, held: [], target: null, episode: null, verdict: '', value: null, threshold: null, requests: null } as const;
+    return { id: createId('dc', nowMs), atMs: nowMs, model, version, trigger: 'manual', decision: 'notify', reason: 'go', detail, ...none };
+  }
+
   async #applyUnpin(model: Model, step: Step, signal: AbortSignal): Promise<string> {
     const plane = this.#app.runtime.planes.get(model.controlPlane);
     const { memory } = this.#app;
+    const before = await plane?.observe(planeTarget(model), { thorough: false }, signal);
     const answer = await plane?.apply(
       planeTarget(model),
       step,
@@ -148,7 +175,21 @@ export class AppActions implements Actions {
       throw new ApiError('conflict', `${step.name}: ${answer?.detail ?? 'no control plane'}`);
     if (answer.remember !== undefined)
       await memory.append([{ type: 'plane_memory', plane: model.controlPlane, values: answer.remember, atMs: this.#clock.nowMs() }]);
+    if (plane !== undefined && before !== undefined) await this.#untilItTook(plane, model, step, before, signal);
     return step.name;
+  }
+
+  /** The next step may need what this one brings. */
+  async #untilItTook(plane: ControlPlane, model: Model, step: Step, before: Observation, signal: AbortSignal): Promise<void> {
+    const watch = new Stopwatch(this.#clock);
+    for (;;) {
+      const check = plane.check(step, before, await plane.observe(planeTarget(model), { thorough: false }, signal), watch.spentMs());
+      if (check.kind === 'converged') return;
+      if (check.kind === 'failed' || check.kind === 'reverted') throw new ApiError('conflict', `${step.name}: ${check.detail}`);
+      await this.#clock.sleep(unpinLookMs, signal).catch(() => {
+        throw new ApiError('unavailable', `${step.name}: ${check.detail}; not there after ${formatDuration(planeTimeoutMs)}, ask again`);
+      });
+    }
   }
 
   /** `*` or empty = all models. */

@@ -8,7 +8,7 @@ import { type Batch, batchesOf, Evaluator } from './evaluator.ts';
 import { runLoop, spreadMs } from './loop.ts';
 import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
-import type { Runtime } from './runtime.ts';
+import { type Runtime, ruleById } from './runtime.ts';
 import type { Teller } from './teller.ts';
 import type { VerdictBoard } from './verdict-board.ts';
 
@@ -83,6 +83,7 @@ export class App {
     this.#loops.abort();
     await this.#loopsDone;
     this.#runtime = next;
+    this.board.retain((rule) => ruleById(next, rule) !== null);
     if (!this.#hard.signal.aborted && this.#stopped === null) this.#startLoops();
     const users = [...this.#running.values()].filter((entry) => entry.runtime === old).map((entry) => entry.done);
     void Promise.allSettled(users).then(() => this.#deps.closeRuntime(old));
@@ -91,7 +92,7 @@ export class App {
   /** One turn of everything, alone: observe what is due, then evaluate every batch. */
   async turn(signal: AbortSignal = new AbortController().signal): Promise<readonly Verdict[]> {
     await this.observeTurn(signal);
-    const all = await Promise.all(batchesOf(this.#runtime).map((batch) => this.#evaluator.turn(this.#runtime, batch, signal)));
+    const all = await Promise.all(batchesOf(this.#runtime).map((batch) => this.#evaluator.turn(this.#runtime, batch, signal, true)));
     return all.flat();
   }
 
@@ -142,6 +143,7 @@ export class App {
     this.#loops.abort();
     this.#handOver.abort(new DOMException('stopping', 'AbortError'));
     await this.#loopsDone;
+    await this.#evaluator.flushLedger(this.#runtime).catch((error: unknown) => log.warn({ err: error }, 'ledger could not be flushed'));
     const timeout = new AbortController();
     const patience = clock.sleep(graceMs, AbortSignal.any([timeout.signal, this.#hard.signal])).catch(() => undefined);
     await Promise.race([this.idle(), patience]);
@@ -163,7 +165,8 @@ export class App {
     const observing = runLoop({ clock, everyMs: observeBeatMs, firstInMs: 0, signal, turn: async () => this.#beginObservations(runtime, signal) });
     const evaluating = batchesOf(runtime).map((batch) => this.#evaluateForever(runtime, batch, signal));
     const backfilling = backfillLedger(runtime, this.#deps, signal);
-    this.#loopsDone = Promise.allSettled([observing, ...evaluating, backfilling]);
+    // Decisions under way may still open an episode with this runtime.
+    this.#loopsDone = Promise.allSettled([observing, ...evaluating, backfilling]).then(async () => await this.#evaluator.settled());
   }
 
   async #evaluateForever(runtime: Runtime, batch: Batch, signal: AbortSignal): Promise<void> {
@@ -197,9 +200,9 @@ export class App {
     const { metrics, memory, clock } = this.#deps;
     const nowMs = clock.nowMs();
     const alerts = this.board.all().flatMap((verdict) => {
-      const rule = runtime.groups.flatMap((group) => group.rules).find((candidate) => candidate.id === verdict.rule);
+      const rule = ruleById(runtime, verdict.rule);
       const isFiring = memory.ruleState(verdict.rule, verdict.version)?.firingSinceMs != null;
-      if (rule === undefined || (!isFiring && verdict.kind !== 'pending')) return [];
+      if (rule === null || (!isFiring && verdict.kind !== 'pending')) return [];
       return [{ alertname: rule.alert, model: verdict.model, version: verdict.version, state: isFiring ? ('firing' as const) : ('pending' as const) }];
     });
     metrics.alertsAre(alerts);
@@ -207,7 +210,7 @@ export class App {
       const up = source.up();
       if (up !== null) metrics.sourceIs(name, up, nowMs);
     }
-    metrics.versionsAre([...runtime.models.values()].flatMap((model) => versionRoles(runtime, memory, model.name)));
+    metrics.versionsAre([...runtime.models.values()].flatMap((model) => versionRoles(runtime, memory, model.name, nowMs)));
     for (const model of runtime.models.values()) {
       const pause = memory.pauses().find((entry) => (entry.model === null || entry.model === model.name) && (entry.untilMs === null || entry.untilMs > nowMs));
       metrics.modelPaused(model.name, pause?.sinceMs ?? null);
@@ -217,7 +220,12 @@ export class App {
 }
 
 /** Each known version of a model in its role. */
-export function versionRoles(runtime: Runtime, memory: Memory, modelName: string): readonly { model: string; version: string; role: VersionRole }[] {
+export function versionRoles(
+  runtime: Runtime,
+  memory: Memory,
+  modelName: string,
+  nowMs: number,
+): readonly { model: string; version: string; role: VersionRole }[] {
   const model = runtime.models.get(modelName);
   if (model === undefined) return [];
   const serving = servingVersions(runtime.observer.latest(model));
@@ -226,7 +234,12 @@ export function versionRoles(runtime: Runtime, memory: Memory, modelName: string
     const entry = memory.ledgerEntry(modelName, version);
     return knownGood.versions.includes(version) || (entry !== null && entry.healthyMs >= knownGood.minAgeMs && entry.healthyRequests >= knownGood.minRequests);
   };
-  const quarantined = new Set(memory.quarantine(modelName).map((entry) => entry.version));
+  const quarantined = new Set(
+    memory
+      .quarantine(modelName)
+      .filter((entry) => entry.untilMs > nowMs)
+      .map((entry) => entry.version),
+  );
   const versions = new Set([...serving, ...memory.ledger(modelName).map((entry) => entry.version), ...quarantined]);
   return [...versions].flatMap((version): { model: string; version: string; role: VersionRole }[] => {
     const base = { model: modelName, version };

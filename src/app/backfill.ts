@@ -1,4 +1,5 @@
 import { find } from '../domain/judge.ts';
+import { withHistory } from '../domain/ledger.ts';
 import type { Answer } from '../domain/measurement.ts';
 import type { Model } from '../domain/model.ts';
 import type { Clock, Log, Source } from '../domain/ports.ts';
@@ -13,8 +14,8 @@ const pointsWanted = 1_000;
 const minStepMs = 60_000;
 
 /**
- * Reads the source's history into the ledger, so that a fresh start knows which versions served well.
- * Only for versions the ledger knows nothing of; only where a label carries the version; expressions are left out, since what they mean cannot be counted
+ * Reads the source's history into the ledger, so that a fresh start knows which versions served well: of versions the ledger knows nothing of all of it,
+ * of those it watches the time before they were first seen, once. Only where a label carries the version; expressions are left out, since what they mean cannot be counted
  * after the fact. A failure is logged and leaves the ledger as it was.
  */
 export async function backfillLedger(runtime: Runtime, deps: { memory: Memory; clock: Clock; log: Log }, signal: AbortSignal): Promise<void> {
@@ -24,10 +25,15 @@ export async function backfillLedger(runtime: Runtime, deps: { memory: Memory; c
     const rules = actingRules(runtime, model).filter((rule) => rule.condition.kind !== 'expr');
     if (source === undefined || rules.length === 0 || model.attribution.kind !== 'label' || model.rollback.knownGood.backfillMs === 0) continue;
     try {
-      const entries = await readHistory({ model, rules, source, nowMs: deps.clock.nowMs(), signal });
-      const unknown = entries.filter((entry) => deps.memory.ledgerEntry(model.name, entry.version) === null);
-      if (unknown.length > 0) await deps.memory.append([{ type: 'ledger', entries: unknown }]);
-      deps.log.info({ model: model.name, versions: unknown.map((entry) => entry.version) }, 'ledger backfilled from history');
+      const watched = new Map(deps.memory.ledger(model.name).map((entry) => [entry.version, entry.firstSeenMs]));
+      const entries = await readHistory({ model, rules, source, nowMs: deps.clock.nowMs(), watched, signal });
+      if (signal.aborted) return;
+      // Held at once, so that a turn meanwhile builds on the merged line.
+      const merged = entries.flatMap((history) => merge(deps.memory.ledgerEntry(model.name, history.version), history));
+      if (merged.length === 0) continue;
+      for (const entry of merged) deps.memory.holdLedger(entry);
+      await deps.memory.append([{ type: 'ledger', entries: merged }]);
+      deps.log.info({ model: model.name, versions: merged.map((entry) => entry.version) }, 'ledger backfilled from history');
     } catch (error) {
       if (!signal.aborted) deps.log.warn({ model: model.name, err: error }, 'history could not be read; the ledger starts from now');
     }
@@ -39,6 +45,8 @@ async function readHistory(input: {
   rules: readonly Rule[];
   source: Source;
   nowMs: number;
+  /** When each version was first seen: history counts for the time before only. */
+  watched: ReadonlyMap<string, number>;
   signal: AbortSignal;
 }): Promise<readonly LedgerEntry[]> {
   const { model, rules, source, nowMs } = input;
@@ -52,7 +60,7 @@ async function readHistory(input: {
   const endMs = Math.floor(nowMs / stepMs) * stepMs;
   const points = await source.history(plan.questions, { startMs: endMs - model.rollback.knownGood.backfillMs, endMs, stepMs }, input.signal);
   const ledger = new Map<string, LedgerEntry>();
-  for (const point of points) addPoint({ ledger, model, stepRules, stepMs, atMs: point.atMs, answers: point.answers });
+  for (const point of points) addPoint({ ledger, model, stepRules, stepMs, watched: input.watched, atMs: point.atMs, answers: point.answers });
   return [...ledger.values()];
 }
 
@@ -61,6 +69,7 @@ function addPoint(input: {
   model: Model;
   stepRules: readonly Rule[];
   stepMs: number;
+  watched: ReadonlyMap<string, number>;
   atMs: number;
   answers: ReadonlyMap<string, Answer>;
 }): void {
@@ -73,14 +82,20 @@ function addPoint(input: {
     const each = measured.map(({ rule, byVersion }) => ({ rule, measurement: byVersion.get(version) }));
     const findings = each.map(({ rule, measurement }) => (measurement === undefined ? null : find(rule, measurement, atMs)));
     const requests = Math.max(0, ...each.map(({ measurement }) => measurement?.requests ?? 0));
-    if (!(requests > 0)) continue;
+    if (!(requests > 0) || atMs > (input.watched.get(version) ?? Number.POSITIVE_INFINITY)) continue;
     const before = ledger.get(version) ?? emptyEntry(model.name, version, atMs - stepMs);
     const served = { ...before, lastServedMs: atMs };
-    if (findings.some((finding) => finding?.kind === 'breaching')) ledger.set(version, { ...served, healthyMs: 0, healthyRequests: 0 });
+    if (findings.some((finding) => finding?.kind === 'breaching')) ledger.set(version, { ...served, healthyMs: 0, healthyRequests: 0, lastBreachMs: atMs });
     else if (findings.every((finding) => finding?.kind === 'ok'))
       ledger.set(version, { ...served, healthyMs: before.healthyMs + stepMs, healthyRequests: before.healthyRequests + requests, lastHealthyMs: atMs });
     else ledger.set(version, served);
   }
+}
+
+/** The line with its history, none when it has been read into it before. */
+function merge(known: LedgerEntry | null, history: LedgerEntry): readonly LedgerEntry[] {
+  if (known === null) return [history];
+  return known.origin === 'backfill' ? [] : [withHistory(known, history)];
 }
 
 function emptyEntry(model: string, version: string, firstSeenMs: number): LedgerEntry {

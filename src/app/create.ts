@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { realClock } from '../adapters/clock/real-clock.ts';
 import { controlPlaneKinds } from '../adapters/control-planes/index.ts';
 import { openJournal } from '../adapters/journal/index.ts';
@@ -55,7 +56,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
   const opened = options.journal ?? (await openJournal({ path: config.journal.path, clock, log: log.child({ component: 'journal' }) }));
   owned.defer(async () => await opened.close());
   const journal = measuredJournal(opened, metrics, clock);
-  const memory = await Memory.load(journal);
+  const memory = await Memory.load(journal, clock.nowMs());
   const smoke = options.smoke ?? createSmokeRunner({ clock, log: log.child({ component: 'smoke' }), baseEnv: commandEnvironment() });
   const builder = new RuntimeBuilder({ clock, log, metrics, memory, forceDryRun: options.forceDryRun ?? false });
 
@@ -135,8 +136,16 @@ async function createPlane(entry: Config['controlPlanes'][number], deps: PlaneDe
 
 type Built = { readonly runtime: Runtime; readonly senders: ReadonlyMap<string, readonly ClosableSender[]>; readonly known: Parameters<Metrics['know']>[0] };
 
+type Closable = { close(): Promise<void> | void };
+type Shared = { readonly kind: string; readonly name: string; readonly settings: unknown; readonly thing: Closable; users: number };
+
 /** Brings a checked configuration to life, and to rest again. */
 class RuntimeBuilder {
+  /**
+   * Sources and planes in use. Those whose settings a reload leaves alone live on: a source keeps the samples it has gathered, and a server that is
+   * written as a whole keeps one writer, also while an episode still runs with the settings from before.
+   */
+  readonly #shared: Shared[] = [];
   readonly #options: { clock: Clock; log: Log; metrics: Metrics; memory: Memory; forceDryRun: boolean };
   readonly #owned = new Map<Runtime, readonly { close(): Promise<void> | void }[]>();
 
@@ -149,9 +158,9 @@ class RuntimeBuilder {
     const opened: { close(): Promise<void> | void }[] = [];
     try {
       const sources = new Map<string, Source>();
-      for (const entry of config.sources) sources.set(entry.name, keep(opened, await this.#source(entry)));
+      for (const entry of config.sources) sources.set(entry.name, await this.#share(opened, 'source', entry, async () => await this.#source(entry)));
       const planes = new Map<string, ControlPlane>();
-      for (const entry of config.controlPlanes) planes.set(entry.name, keep(opened, await this.#plane(entry)));
+      for (const entry of config.controlPlanes) planes.set(entry.name, await this.#share(opened, 'plane', entry, async () => await this.#plane(entry)));
       const senders = new Map<string, readonly ClosableSender[]>();
       for (const receiver of config.receivers) senders.set(receiver.name, await this.#senders(receiver, opened));
       const observer = new Observer({ planes, clock, log: log.child({ component: 'observer' }) });
@@ -188,6 +197,28 @@ class RuntimeBuilder {
     const opened = this.#owned.get(runtime) ?? [];
     this.#owned.delete(runtime);
     await closeAll(opened, this.#options.log);
+  }
+
+  async #share<Thing extends Closable>(
+    opened: Closable[],
+    role: string,
+    entry: { readonly kind: string; readonly name: string; readonly settings: unknown },
+    create: () => Promise<Thing>,
+  ): Promise<Thing> {
+    const kind = `${role} ${entry.kind}`;
+    let shared = this.#shared.find((other) => other.kind === kind && other.name === entry.name && isDeepStrictEqual(other.settings, entry.settings));
+    if (shared === undefined) this.#shared.push((shared = { kind, name: entry.name, settings: entry.settings, thing: await create(), users: 0 }));
+    const held = shared;
+    held.users += 1;
+    opened.push({ close: async () => await this.#release(held) });
+    return held.thing as Thing;
+  }
+
+  async #release(shared: Shared): Promise<void> {
+    shared.users -= 1;
+    if (shared.users > 0) return;
+    this.#shared.splice(this.#shared.indexOf(shared), 1);
+    await shared.thing.close();
   }
 
   async #source(entry: Config['sources'][number]): Promise<Source> {

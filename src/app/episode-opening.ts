@@ -1,6 +1,7 @@
 import type { Judgement } from '../domain/decide.ts';
 import type { Decision } from '../domain/decision.ts';
 import type { Episode, EpisodeState, Evidence } from '../domain/episode.ts';
+import type { SmokeTest } from '../domain/model.ts';
 import { createId } from './ids.ts';
 import { renderLinks, renderRuleTexts } from './rule-texts.ts';
 import type { DecideSubject } from './stages/decide.ts';
@@ -18,6 +19,11 @@ export type Opening = {
 };
 
 const openingState: Readonly<Record<string, EpisodeState>> = { dry_run: 'recorded', approval: 'pending_approval', rollback: 'planned' };
+
+/** Headers, bodies and environments may hold secrets, and the journal forgets nothing: what is asked stays in the files. */
+function withoutRequests(test: SmokeTest | null): SmokeTest | null {
+  return test === null ? null : { ...test, requests: [] };
+}
 
 /** The episode as it is journalled first: with the evidence and the settings it will keep, whatever is reloaded meanwhile. */
 export function openEpisode(opening: Opening): Episode {
@@ -60,7 +66,7 @@ export function openEpisode(opening: Opening): Episode {
     corrected: false,
     pinned: false,
     policy: subject.policy,
-    smokeTest: subject.model.smokeTest,
+    smokeTest: withoutRequests(subject.model.smokeTest),
     controlPlane: subject.model.controlPlane,
   };
 }

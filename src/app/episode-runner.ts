@@ -3,21 +3,27 @@ import type { Episode, EpisodeOutcome, EpisodeState, EpisodeStep, SmokeResult } 
 import { episodeEnds } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import type { Model } from '../domain/model.ts';
-import type { Observation } from '../domain/observation.ts';
+import { mainVersion, type Observation } from '../domain/observation.ts';
 import { type Clock, type ControlPlane, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
+import type { StepPhase } from '../domain/step.ts';
 import { chooseTarget } from '../domain/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Memory } from './memory.ts';
 import { planeTarget } from './observer.ts';
-import { actingRules, type Runtime } from './runtime.ts';
+import { actingRules, type Runtime, rulesOf } from './runtime.ts';
 import { judgeGuards } from './stages/decide.ts';
 import { judgeRecovery } from './stages/recover.ts';
 import { StepRunner } from './step-runner.ts';
+import { Stopwatch } from './stopwatch.ts';
 import type { Teller } from './teller.ts';
 import type { VerdictBoard } from './verdict-board.ts';
 
 /** How often a waiting episode looks again. */
 export const pollMs = 1_000;
+/** An unconfirmed endpoint is looked at for this long before it counts as taken back. */
+const steadyMs = 5_000;
+/** A clock that was set back to before the switch is waited for, but no longer than this. */
+const longestSetbackMs = 7_200_000;
 
 export type EpisodeRunnerDeps = {
   readonly memory: Memory;
@@ -56,6 +62,12 @@ class TargetGivenUp extends Error {
 export class EpisodeRunner {
   readonly #deps: EpisodeRunnerDeps;
   readonly #runtime: Runtime;
+  /** What is waited for, in this process. */
+  readonly #watches = new Map<string, Stopwatch>();
+  /** How far the clock stood before the switch at the worst. */
+  #setbackMs = 0;
+  /** How long the approval had been waited for when this process took it up; `null`: not looked at yet. */
+  #waitedBeforeMs: number | null = null;
 
   constructor(runtime: Runtime, deps: EpisodeRunnerDeps) {
     this.#runtime = runtime;
@@ -68,27 +80,37 @@ export class EpisodeRunner {
    */
   async run(id: string, signal: AbortSignal, handOver: AbortSignal): Promise<void> {
     const log = this.#deps.log.child({ episode: id });
+    const gentle = AbortSignal.any([signal, handOver]);
     while (!signal.aborted) {
       const episode = this.#deps.memory.episode(id);
       if (episode === null || episodeEnds.has(episode.state)) return;
-      if (handOver.aborted && isSafeToLeave(episode)) {
+      const isSafe = isSafeToLeave(episode);
+      if (handOver.aborted && isSafe) {
         log.info({ state: episode.state }, 'episode handed over: the next process goes on with it');
         return;
       }
       try {
-        await this.#advance(episode, AbortSignal.any(isSafeToLeave(episode) ? [signal, handOver] : [signal]));
+        await this.#advance(episode, isSafe ? gentle : signal);
       } catch (error) {
-        if (signal.aborted || (handOver.aborted && isAbort(error))) continue;
-        if (error instanceof EpisodeEnd) {
-          await this.#tryEnd(id, error, log);
-        } else if (error instanceof GuardHeld) {
-          await this.#tryEnd(id, await this.#standDown(id, error, signal), log);
-        } else {
-          log.error({ err: error }, 'episode could not go on; trying again');
-          await this.#deps.clock.sleep(pollMs, signal).catch(() => undefined);
-        }
+        const isVerdict = error instanceof EpisodeEnd || error instanceof GuardHeld;
+        if (signal.aborted || (isSafe && handOver.aborted && !isVerdict)) continue;
+        await this.#react(id, error, signal, log);
       }
     }
+  }
+
+  /** Ends the episode where the error is a verdict on it, else waits for another try. */
+  async #react(id: string, error: unknown, signal: AbortSignal, log: Log): Promise<void> {
+    try {
+      if (error instanceof EpisodeEnd) return await this.#end(id, error);
+      if (error instanceof GuardHeld) return await this.#end(id, await this.#standDown(id, error, signal));
+      if (error instanceof PlaneError) return await this.#end(id, unobservable(error, ''));
+      log.error({ err: error }, 'episode could not go on; trying again');
+    } catch (failure) {
+      if (signal.aborted) return;
+      log.error({ err: failure }, 'end of the episode could not be journalled; trying again');
+    }
+    await this.#deps.clock.sleep(pollMs, signal).catch(() => undefined);
   }
 
   /**
@@ -99,25 +121,18 @@ export class EpisodeRunner {
     const words = `stopped (${held.reason}): ${held.message}`;
     const episode = this.#deps.memory.episode(id);
     if (episode === null) return new EpisodeEnd('aborted', 'failure', words);
-    const hasSwitched = episode.steps.some((entry) => entry.step.phase !== 'stage' && entry.state !== 'pending');
+    const hasSwitched = presentSteps(episode).some((entry) => entry.step.phase !== 'stage' && entry.state !== 'pending');
     if (hasSwitched) return new EpisodeEnd('aborted', 'unknown', `${words}. The switch had begun: look at every endpoint by hand`);
     if (held.reason === 'version_changed') return new EpisodeEnd('aborted', 'failure', `${words}. rollbackd moved nothing and leaves theirs alone`);
     try {
       await this.#undo(this.#stage(episode, signal));
     } catch (error) {
+      // Not an end: the next process takes the staging back.
+      signal.throwIfAborted();
       this.#deps.log.error({ err: error, episode: id }, 'staging could not be taken back');
       return new EpisodeEnd('aborted', 'failure', `${words}. Nothing moved, but ${episode.to} may still be loaded beside ${episode.from}`);
     }
     return new EpisodeEnd('aborted', 'failure', `${words}. Nothing moved: ${episode.from} still serves`);
-  }
-
-  async #tryEnd(id: string, end: EpisodeEnd, log: Log): Promise<void> {
-    try {
-      await this.#end(id, end);
-    } catch (error) {
-      log.error({ err: error }, 'end of the episode could not be journalled; trying again');
-      await this.#deps.clock.sleep(pollMs).catch(() => undefined);
-    }
   }
 
   async #advance(episode: Episode, signal: AbortSignal): Promise<void> {
@@ -161,7 +176,9 @@ export class EpisodeRunner {
 
   async #awaitApproval({ episode, signal }: Stage): Promise<void> {
     const { clock } = this.#deps;
-    if (clock.nowMs() - episode.detectedAtMs >= episode.policy.approvalTimeoutMs) {
+    // What passed while no process ran counts by the clock, the rest as it is lived through.
+    this.#waitedBeforeMs ??= Math.max(0, clock.nowMs() - episode.detectedAtMs);
+    if (this.#waitedBeforeMs + this.#spentMs('approval') >= episode.policy.approvalTimeoutMs) {
       throw new EpisodeEnd('rejected', 'failure', `nobody approved it within ${formatDuration(episode.policy.approvalTimeoutMs)}`);
     }
     await clock.sleep(pollMs, signal);
@@ -184,11 +201,12 @@ export class EpisodeRunner {
       attempts: 0,
       step,
     }));
-    this.#deps.metrics.episodeStarted({ ...episode, startedAtMs: episode.startedAtMs ?? nowMs });
+    const started = { ...episode, startedAtMs: episode.startedAtMs ?? nowMs };
+    this.#deps.metrics.episodeStarted(started);
     await this.#deps.memory.append([
       { type: 'steps_planned', episodeId: episode.id, atMs: nowMs, steps },
-      stateEvent(episode, 'staging', nowMs, `${steps.length} steps`, { startedAtMs: episode.startedAtMs ?? nowMs }),
-      ...(episode.startedAtMs === null ? this.#deps.teller.onStarted(episode, this.#runtime) : []),
+      stateEvent(episode, 'staging', nowMs, `${steps.length} steps`, { startedAtMs: started.startedAtMs }),
+      ...(episode.startedAtMs === null ? this.#deps.teller.onStarted(started, this.#runtime) : []),
     ]);
   }
 
@@ -211,7 +229,15 @@ export class EpisodeRunner {
     } catch (error) {
       if (!(error instanceof TargetGivenUp)) throw error;
       const observation = await this.#observe(stage, { thorough: false });
-      const hasMoved = observation.endpoints.some((endpoint) => endpoint.serving.some((share) => share.version === episode.to));
+      const told = new Set(
+        presentSteps(this.#current(stage))
+          .filter((entry) => entry.step.phase !== 'stage' && entry.state !== 'pending')
+          .map((entry) => entry.step.endpoint),
+      );
+      // An endpoint that was told and cannot be read may have moved: taking that back could put the bad version back.
+      const hasMoved = observation.endpoints.some((endpoint) =>
+        endpoint.error === undefined ? endpoint.serving.some((share) => share.version === episode.to) : told.has(endpoint.endpoint),
+      );
       if (!hasMoved) return await this.#giveUpTarget(stage, error.message);
       throw new EpisodeEnd(
         'failed',
@@ -240,19 +266,22 @@ export class EpisodeRunner {
   async #confirm(stage: Stage): Promise<void> {
     const { episode } = stage;
     await this.#persist(stage);
-    const deadlineMs = (episode.switchedAtMs ?? this.#deps.clock.nowMs()) + episode.policy.convergeTimeoutMs;
+    const spentMs = this.#spentMs(`confirm ${episode.switchedAtMs}`);
     const observation = await this.#observe(stage, { thorough: false });
     const elsewhere = observation.endpoints.filter((endpoint) => !servesAlone(endpoint.serving, episode.to));
-    if (elsewhere.length === 0) {
+    if (elsewhere.length === 0 && observation.endpoints.length > 0) {
       const detail = `applied on ${observation.endpoints.length} ${observation.endpoints.length === 1 ? 'endpoint' : 'endpoints'}`;
       await this.#state(episode, 'smoke_testing', detail, { pinned: observation.pinned });
       return;
     }
-    if (this.#deps.clock.nowMs() >= deadlineMs) {
+    // Each endpoint had been seen to serve the target when its step ended: one that steadily serves the old version again was taken back.
+    const isReverted = elsewhere.some((endpoint) => endpoint.error === undefined && servesAlone(endpoint.serving, episode.from));
+    if (isReverted && !episode.corrected && spentMs >= steadyMs) return await this.#correct(stage);
+    if (spentMs >= episode.policy.convergeTimeoutMs) {
       throw new EpisodeEnd(
         'failed',
         'failure',
-        `the switch is not confirmed on ${elsewhere.map((endpoint) => endpoint.endpoint).join(', ')} after ${formatDuration(episode.policy.convergeTimeoutMs)}; ${describeServing(observation)}. Look at these endpoints by hand`,
+        `the switch is not confirmed on ${elsewhere.map((endpoint) => endpoint.endpoint).join(', ') || 'any endpoint'} after ${formatDuration(episode.policy.convergeTimeoutMs)}; ${describeServing(observation)}. Look at these endpoints by hand`,
       );
     }
     await this.#deps.clock.sleep(pollMs, stage.signal);
@@ -290,14 +319,15 @@ export class EpisodeRunner {
   async #watch(stage: Stage): Promise<void> {
     const { episode, signal } = stage;
     const { clock } = this.#deps;
-    if (!(await this.#holds(stage))) return;
+    const observation = await this.#observe(stage, { thorough: false });
+    if (observation.endpoints.some((endpoint) => endpoint.error === undefined && !servesAlone(endpoint.serving, episode.to))) return await this.#correct(stage);
     const switchedAtMs = episode.switchedAtMs ?? clock.nowMs();
     if (episode.recoveredAtMs === null) {
       const recovery = await judgeRecovery({ ...stage, switchedAtMs, rules: actingRules(this.#runtime, stage.model), nowMs: clock.nowMs() });
       signal.throwIfAborted();
       if (recovery.kind === 'recovered') {
         await this.#state(episode, 'watching', `recovered: ${recovery.reason}`, { recoveredAtMs: clock.nowMs() });
-      } else if (clock.nowMs() - switchedAtMs >= episode.policy.recoveryWithinMs) {
+      } else if (this.#spentMs(`recovery ${switchedAtMs}`) >= episode.policy.recoveryWithinMs + this.#setback(switchedAtMs)) {
         const within = formatDuration(episode.policy.recoveryWithinMs);
         if (recovery.kind === 'unknown') {
           throw new EpisodeEnd(
@@ -312,18 +342,45 @@ export class EpisodeRunner {
           `${episode.to} serves, but the numbers did not recover within ${within}: ${recovery.reason}. Nothing further is switched: it may not be the version`,
         );
       }
-    } else if (clock.nowMs() - episode.recoveredAtMs >= episode.policy.stickMs) {
-      throw new EpisodeEnd('succeeded', 'success', `recovered and still in force after ${formatDuration(episode.policy.stickMs)}`);
+    } else {
+      this.#endWhenStuck(episode, observation, this.#spentMs(`stick ${episode.recoveredAtMs}`));
     }
     await clock.sleep(pollMs, signal);
   }
 
-  /** Stick check. A switch that was taken back is corrected once (a late write of a stalled process), then reported, not fought. */
-  async #holds(stage: Stage): Promise<boolean> {
+  /** Succeeded only when every endpoint is seen to serve the target, after the whole stick period. */
+  #endWhenStuck({ policy, to }: Episode, observation: Observation, spentMs: number): void {
+    if (spentMs < policy.stickMs) return;
+    const unseen = observation.endpoints.filter((endpoint) => !servesAlone(endpoint.serving, to));
+    if (unseen.length === 0 && observation.endpoints.length > 0)
+      throw new EpisodeEnd('succeeded', 'success', `recovered and still in force after ${formatDuration(policy.stickMs)}`);
+    if (spentMs < policy.stickMs + policy.convergeTimeoutMs) return;
+    throw new EpisodeEnd(
+      'failed',
+      'unknown',
+      `recovered, but whether the switch is still in force is not known: ${describeServing(observation)}. Look there by hand`,
+    );
+  }
+
+  /** How much longer recovery is waited for because the clock was set back to before the switch: until it has caught up nothing can be told. */
+  #setback(switchedAtMs: number): number {
+    this.#setbackMs = Math.max(this.#setbackMs, Math.min(switchedAtMs - this.#deps.clock.nowMs(), longestSetbackMs));
+    return this.#setbackMs;
+  }
+
+  /** Time spent in this process on what `wait` names. */
+  #spentMs(wait: string): number {
+    const watch = this.#watches.get(wait) ?? new Stopwatch(this.#deps.clock);
+    this.#watches.set(wait, watch);
+    return watch.spentMs();
+  }
+
+  /** A switch that was taken back is corrected once (a late write of a stalled process), then reported, not fought. */
+  async #correct(stage: Stage): Promise<void> {
     const { episode, model, plane, signal } = stage;
-    const observation = await this.#observe(stage, { thorough: false });
+    const observation = await this.#observe(stage, { thorough: true });
     const reverted = observation.endpoints.filter((endpoint) => endpoint.error === undefined && !servesAlone(endpoint.serving, episode.to));
-    if (reverted.length === 0) return true;
+    if (reverted.length === 0) return;
     const words = `the switch was taken back by someone else: ${describeServing(observation)}`;
     const foreign = reverted.some((endpoint) => endpoint.serving.some((share) => share.version !== episode.from && share.version !== episode.to));
     if (foreign || episode.corrected || plane.capabilities().compareAndSet) {
@@ -348,16 +405,19 @@ export class EpisodeRunner {
       { type: 'steps_planned', episodeId: episode.id, atMs: nowMs, steps },
       stateEvent(episode, 'switching', nowMs, `${words}; corrected once`, { corrected: true }),
     ]);
-    return false;
   }
 
-  async #steps(stage: Stage, phase: 'stage' | 'switch' | 'persist'): Promise<void> {
+  async #steps(stage: Stage, phase: StepPhase): Promise<void> {
     const runner = new StepRunner({ ...this.#deps, plane: stage.plane, target: planeTarget(stage.model), planeName: stage.episode.controlPlane });
     // A correction plans its steps while the episode is switching: what it stages comes first.
-    const phases = phase === 'switch' ? ['stage', 'switch'] : [phase];
+    const phases: readonly StepPhase[] = phase === 'switch' ? ['stage', 'switch'] : [phase];
+    // The process died while a target was being given up: what failed once is not passed over.
+    const lost = presentSteps(this.#current(stage)).find((entry) => phases.includes(entry.step.phase) && lostStates.has(entry.state));
+    if (lost !== undefined) throw new TargetGivenUp(lost.state === 'failed' ? lost.detail : `${lost.name} was being taken back when the process ended`);
     for (const wanted of phases) {
-      const episode = this.#current(stage);
-      const steps = episode.steps.filter((entry) => entry.step.phase === wanted && (entry.state === 'pending' || entry.state === 'started'));
+      const steps = presentSteps(this.#current(stage)).filter(
+        (entry) => entry.step.phase === wanted && (entry.state === 'pending' || entry.state === 'started'),
+      );
       const barriers = [...new Set(steps.map((entry) => entry.step.barrier))].toSorted((a, b) => a - b);
       for (const barrier of barriers) {
         const together = steps.filter((entry) => entry.step.barrier === barrier);
@@ -385,10 +445,11 @@ export class EpisodeRunner {
   #askGuards(stage: Stage, observation: Observation): void {
     const { episode, model } = stage;
     const { memory, board, clock } = this.#deps;
-    const rule =
-      this.#runtime.groups.flatMap((group) => group.rules).find((candidate) => candidate.model === model.name && candidate.alert === episode.rule) ?? null;
+    const rule = rulesOf(this.#runtime, model.name).find((candidate) => candidate.alert === episode.rule) ?? null;
     const verdict = rule === null ? null : (board.of(model.name).find((entry) => entry.rule === rule.id && entry.version === episode.from) ?? null);
-    const subject = { model, policy: episode.policy, from: episode.from, rule, verdict, observation, trigger: episode.trigger, episode };
+    // `--dry-run` also stops what an earlier process began.
+    const policy = this.#runtime.forceDryRun ? { ...episode.policy, mode: 'dry_run' as const } : episode.policy;
+    const subject = { model, policy, from: episode.from, rule, verdict, observation, trigger: episode.trigger, episode };
     const judgement = judgeGuards(subject, { memory, board, nowMs: clock.nowMs() });
     if (judgement.reason === 'go') return;
     throw new GuardHeld(judgement.reason, judgement.detail);
@@ -397,9 +458,11 @@ export class EpisodeRunner {
   async #smoke(stage: Stage, when: SmokeResult['when']): Promise<void> {
     const { episode, signal } = stage;
     const { smoke, memory, clock, metrics } = this.#deps;
-    if (episode.smokeTest === null) return;
+    // The episode knows whether there is one; its requests are read from the files, which hold the secrets.
+    const test = episode.smokeTest === null ? null : stage.model.smokeTest;
+    if (test === null) return;
     const context = { model: episode.model, from: episode.from, to: episode.to, labels: episode.labels };
-    const results = (await smoke.run(episode.smokeTest, context, signal)).map((result): SmokeResult => ({ ...result, when }));
+    const results = (await smoke.run(test, context, signal)).map((result): SmokeResult => ({ ...result, when }));
     signal.throwIfAborted();
     await memory.append([{ type: 'smoke_test', episodeId: episode.id, atMs: clock.nowMs(), results }]);
     metrics.smokeTested(episode.model, results);
@@ -417,7 +480,7 @@ export class EpisodeRunner {
   /** Before the switch: takes the staging back (the bad version never stopped serving), then the next target or the end. */
   async #giveUpTarget(stage: Stage, reason: string): Promise<void> {
     const { memory, board, clock } = this.#deps;
-    await this.#undo(stage);
+    const left = await this.#undo(stage);
     const episode = this.#current(stage);
     const tried = [...episode.triedTargets, episode.to];
     if (episode.smokeTest?.onFailure === 'next_target') {
@@ -441,25 +504,29 @@ export class EpisodeRunner {
     throw new EpisodeEnd(
       'failed',
       'failure',
-      `${reason}. Nothing moved: ${episode.from} still serves. Look why ${episode.to} does not come up, or roll back to another version by hand`,
+      `${reason}. Nothing moved: ${episode.from} still serves${left.length === 0 ? '' : `, but this could not be taken back: ${left.join('; ')}`}. Look why ${episode.to} does not come up, or roll back to another version by hand`,
     );
   }
 
-  async #undo(stage: Stage): Promise<void> {
+  /** Takes back what was done for this target, last first. @returns what could not be */
+  async #undo(stage: Stage): Promise<readonly string[]> {
     const runner = new StepRunner({ ...this.#deps, plane: stage.plane, target: planeTarget(stage.model), planeName: stage.episode.controlPlane });
-    const touched = this.#current(stage).steps.filter(
-      (entry) => entry.state === 'done' || entry.state === 'started' || entry.state === 'failed' || entry.state === 'inverting',
-    );
+    const touched = presentSteps(this.#current(stage)).filter((entry) => entry.state !== 'pending' && entry.state !== 'inverted');
+    const left: string[] = [];
     for (const entry of touched.toReversed()) {
-      const result = await runner.undo(this.#current(stage), entry.name, stage.signal);
-      if (result.kind === 'failed')
-        this.#deps.log.error({ episode: stage.episode.id, step: entry.name, detail: result.detail }, 'step could not be taken back');
+      const guard = (observation: Observation): void => refuseUndo(stage.episode, observation);
+      const result = await runner.undo(this.#current(stage), entry.name, { guard, signal: stage.signal });
+      if (result.kind === 'done') continue;
+      left.push(result.detail);
+      this.#deps.log.error({ episode: stage.episode.id, step: entry.name, detail: result.detail }, 'step could not be taken back');
     }
+    return left;
   }
 
   async #observe(stage: Stage, options: { thorough: boolean }): Promise<Observation> {
     const { clock } = this.#deps;
-    const deadlineMs = clock.nowMs() + stage.episode.policy.convergeTimeoutMs;
+    const watch = new Stopwatch(clock);
+    const { convergeTimeoutMs } = stage.episode.policy;
     for (;;) {
       stage.signal.throwIfAborted();
       try {
@@ -467,15 +534,8 @@ export class EpisodeRunner {
       } catch (error) {
         stage.signal.throwIfAborted();
         if (!(error instanceof PlaneError)) throw error;
-        const cannot = `the control plane cannot be observed: ${error.message}`;
-        if (error.class === 'auth' || error.class === 'permanent')
-          throw new EpisodeEnd('failed', 'unknown', `${cannot}. What serves is not known: look by hand`);
-        if (clock.nowMs() >= deadlineMs)
-          throw new EpisodeEnd(
-            'failed',
-            'unknown',
-            `${cannot} for ${formatDuration(stage.episode.policy.convergeTimeoutMs)}. What serves is not known: look by hand`,
-          );
+        if (error.class === 'auth' || error.class === 'permanent') throw unobservable(error, '');
+        if (watch.spentMs() >= convergeTimeoutMs) throw unobservable(error, ` for ${formatDuration(convergeTimeoutMs)}`);
         await clock.sleep(Math.max(pollMs, error.retryAfterMs ?? 0), stage.signal);
       }
     }
@@ -509,6 +569,29 @@ class GuardHeld extends Error {
   }
 }
 
+/** States of a step that no later step may be built on. */
+const lostStates: ReadonlySet<EpisodeStep['state']> = new Set(['failed', 'inverting', 'inverted']);
+
+/** Steps of the plan in hand. */
+function presentSteps(episode: Episode): readonly EpisodeStep[] {
+  return episode.steps.filter((entry) => entry.isPast !== true);
+}
+
+/**
+ * An inverse brings back the configuration from before: only while the version we came for still serves everywhere. Once the target serves it would put
+ * the bad version back, and what somebody else has deployed it would overwrite.
+ * @throws {GuardHeld}
+ */
+function refuseUndo(episode: Episode, observation: Observation): void {
+  const hasMoved = observation.endpoints.some((endpoint) => endpoint.serving.some((share) => share.version === episode.to));
+  if (!hasMoved && mainVersion(observation) === episode.from) return;
+  throw new GuardHeld('version_changed', `${describeServing(observation)}, so nothing is taken back`);
+}
+
+function unobservable(error: PlaneError, howLong: string): EpisodeEnd {
+  return new EpisodeEnd('failed', 'unknown', `the control plane cannot be observed${howLong}: ${error.message}. What serves is not known: look by hand`);
+}
+
 type StateChanges = NonNullable<Extract<JournalEvent, { type: 'episode_state' }>['changes']>;
 
 function stateEvent(episode: Episode, state: EpisodeState, atMs: number, detail: string, changes?: StateChanges): JournalEvent {
@@ -528,8 +611,4 @@ function describeServing(observation: Observation): string {
   return observation.endpoints
     .map((endpoint) => `${endpoint.endpoint} serves ${endpoint.error ?? (endpoint.serving.map((share) => share.version).join(' and ') || 'nothing')}`)
     .join(', ');
-}
-
-function isAbort(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError');
 }

@@ -2,26 +2,36 @@ import { consequence } from '../domain/decide.ts';
 import type { Decision } from '../domain/decision.ts';
 import type { Episode } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
-import { addService } from '../domain/ledger.ts';
+import { addService, isKnownGood } from '../domain/ledger.ts';
 import type { Model } from '../domain/model.ts';
-import { mainVersion } from '../domain/observation.ts';
 import type { Clock, Log } from '../domain/ports.ts';
 import type { LedgerEntry } from '../domain/records.ts';
 import type { Rule, RuleGroup } from '../domain/rule.ts';
-import type { Verdict } from '../domain/verdict.ts';
+import type { RuleState, Verdict } from '../domain/verdict.ts';
+import { spell } from '../domain/words.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { openEpisode } from './episode-opening.ts';
 import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
-import { actingRules, effectivePolicy, isActing, type Runtime } from './runtime.ts';
+import { actingRules, effectivePolicy, intervalOf, isActing, type Runtime, ruleById, rulesOf } from './runtime.ts';
 import { type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
 import { judgeAll, ruleStateEvents } from './stages/judge.ts';
 import { type Measured, MeasurePlan } from './stages/measure.ts';
+import { Stopwatch } from './stopwatch.ts';
 import type { Teller } from './teller.ts';
 import type { VerdictBoard } from './verdict-board.ts';
 
-/** Ledger lines that only grew are journalled this often; changes of service at once. */
-const ledgerFlushMs = 60_000;
+/** A ledger line that only grew is journalled when it grew by a tenth, but not more often than the first and at least as often as the second. */
+const ledgerStepMs = { least: 60_000, most: 3_600_000 };
+/** States of rules about versions that were not seen for this long are forgotten. */
+const stateAgeMs = 3_600_000;
+const sweepMs = 60_000;
+/** A clock that goes back by more than this shows numbers that were judged already. */
+const setbackMs = 10_000;
+/** A clock that went back further is believed after this time: then it was wrong before. */
+const longestSetbackMs = 3_600_000;
+/** Nobody looked for this long: then it is not known that the version served alone all the time. */
+const longestAbsenceMs = 120_000;
 
 /** Rules evaluated together: same source, same interval. */
 export type Batch = { readonly source: string; readonly intervalMs: number; readonly groups: readonly RuleGroup[] };
@@ -56,56 +66,122 @@ export class Evaluator {
   readonly #deps: EvaluatorDeps;
   /** Last recorded decision per model, version and rule: recorded again only when it changes or a new breach begins. */
   readonly #lastDecision = new Map<string, string>();
+  /** Begin of the present breach of a version, by whichever acting rule first; times without sight do not end it. */
+  readonly #breaches = new Map<string, number>();
+  /** Decisions under way, per model: a plane that hangs delays no other model, and not the next turn. */
+  readonly #deciding = new Map<string, Promise<void>>();
   readonly #ledgerMs = new Map<string, number>();
-  #ledgerFlushedMs = 0;
+  /** What the journal has of ledger lines that grow. */
+  readonly #ledgerWritten = new Map<string, { readonly healthyMs: number; readonly atMs: number }>();
+  /** Per model with `attribution: serving`: what serves, and since when nothing else has. */
+  readonly #service = new Map<string, { readonly serving: string; readonly sinceMs: number }>();
+  /** States that could not be journalled: tried again with the next turn. */
+  readonly #unwritten = new Set<string>();
+  #sweptMs = Number.NEGATIVE_INFINITY;
+  #latestMs = Number.NEGATIVE_INFINITY;
+  #setback: Stopwatch | null = null;
 
   constructor(deps: EvaluatorDeps) {
     this.#deps = deps;
   }
 
-  async turn(runtime: Runtime, batch: Batch, signal: AbortSignal): Promise<readonly Verdict[]> {
+  /** @param isAlone nobody watches before or after: what serves is taken to have served all along, unless the ledger knows better */
+  async turn(runtime: Runtime, batch: Batch, signal: AbortSignal, isAlone = false): Promise<readonly Verdict[]> {
     const { clock, log, memory } = this.#deps;
     const nowMs = clock.nowMs();
     const source = runtime.sources.get(batch.source);
     if (source === undefined) return [];
     const plan = new MeasurePlan(nowMs);
-    for (const [model, rules] of rulesByModel(runtime, batch)) plan.add(this.#task(runtime, model, rules));
-    const measured = await plan.measure(source, signal);
+    for (const [model, rules] of rulesByModel(runtime, batch)) plan.add(this.#task(runtime, model, rules, isAlone ? null : nowMs));
+    const setback = this.#clockWentBack(nowMs);
+    const measured = setback === null ? await plan.measure(source, signal) : plan.fail(setback);
     if (signal.aborted) return [];
     const verdicts: Verdict[] = [];
-    const states = {};
+    const states: Record<string, RuleState | null> = {};
     for (const [model, all] of measured) {
       const judged = judgeAll(all, memory, { nowMs, intervalMs: batch.intervalMs });
       this.#post(model, all, judged.verdicts);
       verdicts.push(...judged.verdicts);
       Object.assign(states, judged.journalled);
     }
+    Object.assign(states, this.#sweep(nowMs));
+    for (const key of this.#unwritten) states[key] ??= memory.ruleStates().get(key) ?? null;
     try {
+      for (const key of Object.keys(states)) this.#unwritten.add(key);
       await memory.append(ruleStateEvents(states));
+      for (const key of Object.keys(states)) this.#unwritten.delete(key);
       await this.#keepLedger(runtime, measured, batch.intervalMs, nowMs);
     } catch (error) {
       // Without a writable journal nothing is enforced.
       log.error({ err: error }, 'journal cannot be written; nothing is enforced until it can');
       return verdicts;
     }
-    await this.#decideAll(runtime, verdicts, signal);
+    await this.#decideAll(runtime, verdicts, batch.intervalMs / 2, signal);
     await this.#deps.teller.tellAlerts(runtime, clock.nowMs());
     return verdicts;
   }
 
-  #task(runtime: Runtime, model: Model, rules: readonly Rule[]): Parameters<MeasurePlan['add']>[0] {
+  /** Resolves when no decision is under way. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#deciding.values());
+  }
+
+  /** Journals what the ledger has grown by; for an orderly stop. */
+  async flushLedger(runtime: Runtime): Promise<void> {
+    const entries = [...runtime.models.keys()].flatMap((name) => this.#deps.memory.ledger(name)).filter((entry) => entry.servingSinceMs !== null);
+    if (entries.length > 0) await this.#deps.memory.append([{ type: 'ledger', entries }]);
+  }
+
+  #task(runtime: Runtime, model: Model, rules: readonly Rule[], nowMs: number | null): Parameters<MeasurePlan['add']>[0] {
     const serving = servingVersions(runtime.observer.latest(model));
-    const main = serving[0];
-    const sinceMs =
-      model.attribution.kind === 'serving' && main !== undefined ? (this.#deps.memory.ledgerEntry(model.name, main)?.servingSinceMs ?? null) : null;
-    return { model, rules, serving, sinceMs };
+    return { model, rules, serving, sinceMs: this.#servedAloneSince(runtime, model, serving, nowMs) };
+  }
+
+  /**
+   * Where metrics carry no version: the instant before which the numbers may be another version's. `null`: the label tells, or nobody knows what serves.
+   * @param nowMs `null` for a turn alone
+   */
+  #servedAloneSince(runtime: Runtime, model: Model, serving: readonly string[], nowMs: number | null): number | null {
+    const [main] = serving;
+    if (model.attribution.kind === 'label' || main === undefined) return null;
+    if (nowMs === null) return this.#deps.memory.ledgerEntry(model.name, main)?.servingSinceMs ?? null;
+    const now = serving.join(' ');
+    const known = this.#service.get(model.name);
+    if (known?.serving === now) return known.sinceMs;
+    const sinceMs = known === undefined && serving.length === 1 ? this.#resumedService(runtime, model, main, nowMs) : nowMs;
+    this.#service.set(model.name, { serving: now, sinceMs });
+    return sinceMs;
+  }
+
+  /** After a start: what the ledger says, if somebody looked a short while ago; else from now, since other versions may have served meanwhile. */
+  #resumedService(runtime: Runtime, model: Model, main: string, nowMs: number): number {
+    const { memory } = this.#deps;
+    const entry = memory.ledgerEntry(model.name, main);
+    if (entry?.servingSinceMs == null) return nowMs;
+    const judgedMs = rulesOf(runtime, model.name).map((rule) => memory.ruleState(rule.id, main)?.lastEvaluatedMs ?? 0);
+    const absentMs = nowMs - Math.max(entry.lastServedMs ?? 0, ...judgedMs);
+    return absentMs <= longestAbsenceMs ? entry.servingSinceMs : nowMs;
+  }
+
+  /** Why nothing may be concluded: at the time the clock now shows, the source would answer with what was judged long ago. */
+  #clockWentBack(nowMs: number): string | null {
+    const backMs = this.#latestMs - nowMs;
+    if (backMs > setbackMs) {
+      if (this.#setback === null) this.#deps.log.error({ back_ms: backMs }, 'the clock went back; nothing is judged until it has caught up');
+      this.#setback ??= new Stopwatch(this.#deps.clock);
+      if (this.#setback.spentMs() < longestSetbackMs) return `the clock of this machine went back by ${spell(backMs)}; these numbers were judged already`;
+    }
+    this.#setback = null;
+    this.#latestMs = backMs > setbackMs ? nowMs : Math.max(this.#latestMs, nowMs);
+    return null;
   }
 
   #post(model: string, all: readonly Measured[], verdicts: readonly Verdict[]): void {
     const { board, metrics } = this.#deps;
     board.post(verdicts);
     for (const { rule, byVersion } of all) {
-      const gone = board.retire(model, rule.id, new Set(byVersion.keys()));
+      const gone = board.retire(model, rule.id, byVersion);
+      for (const verdict of gone) this.#lastDecision.delete(decisionKey(verdict));
       const own = verdicts.filter((verdict) => verdict.rule === rule.id);
       metrics.ruleJudged(
         rule,
@@ -113,6 +189,19 @@ export class Evaluator {
         gone.map((verdict) => verdict.version),
       );
     }
+  }
+
+  /** Forgets states of versions and rules that are long gone. */
+  #sweep(nowMs: number): Record<string, null> {
+    if (Math.abs(nowMs - this.#sweptMs) < sweepMs) return {};
+    this.#sweptMs = nowMs;
+    const { memory } = this.#deps;
+    const forgotten: Record<string, null> = {};
+    for (const [key, state] of memory.ruleStates()) {
+      if (nowMs - state.lastEvaluatedMs <= stateAgeMs) continue;
+      if (memory.dropRuleState(key)) forgotten[key] = null;
+    }
+    return forgotten;
   }
 
   async #keepLedger(runtime: Runtime, measured: ReadonlyMap<string, readonly Measured[]>, intervalMs: number, nowMs: number): Promise<void> {
@@ -128,17 +217,12 @@ export class Evaluator {
       // Without an observation nobody knows what serves: the record neither grows nor ends.
       if (observation === null) continue;
       const acting = new Set(actingRules(runtime, model).map((rule) => rule.id));
+      const fresh = board.of(name).filter((verdict) => acting.has(verdict.rule) && nowMs - verdict.atMs <= 2 * intervalOf(runtime, verdict.rule));
       const serving = servingVersions(observation);
-      const versions = new Set([
-        ...serving,
-        ...memory
-          .ledger(name)
-          .filter((entry) => entry.servingSinceMs !== null)
-          .map((entry) => entry.version),
-      ]);
-      for (const version of versions) {
+      const served = memory.ledger(name).filter((entry) => entry.servingSinceMs !== null);
+      for (const version of new Set([...serving, ...served.map((entry) => entry.version)])) {
         const before = memory.ledgerEntry(name, version);
-        const verdicts = board.of(name).filter((verdict) => verdict.version === version && acting.has(verdict.rule));
+        const verdicts = fresh.filter((verdict) => verdict.version === version);
         const isWhole = verdicts.length === acting.size;
         const entry = addService(before, {
           model: name,
@@ -150,29 +234,69 @@ export class Evaluator {
           requestsPerSecond: requestRate(all, version),
         });
         memory.holdLedger(entry);
-        const isNews = before === null || before.servingSinceMs !== entry.servingSinceMs || (before.healthyMs > 0 && entry.healthyMs === 0);
-        if (isNews) changed.push(entry);
+        if (this.#isWorthWriting(before, entry, model, nowMs)) changed.push(entry);
       }
-    }
-    if (nowMs - this.#ledgerFlushedMs >= ledgerFlushMs) {
-      this.#ledgerFlushedMs = nowMs;
-      changed.push(
-        ...[...runtime.models.keys()].flatMap((name) => memory.ledger(name)).filter((entry) => entry.servingSinceMs !== null && !changed.includes(entry)),
-      );
     }
     if (changed.length > 0) await memory.append([{ type: 'ledger', entries: changed }]);
   }
 
-  async #decideAll(runtime: Runtime, verdicts: readonly Verdict[], signal: AbortSignal): Promise<void> {
-    for (const verdict of verdicts) {
-      if (verdict.kind !== 'breach') {
-        this.#lastDecision.delete(decisionKey(verdict));
-        continue;
+  /** News at once; mere growth in steps, so that a fleet that serves well for months does not fill the journal with it. */
+  #isWorthWriting(before: LedgerEntry | null, entry: LedgerEntry, model: Model, nowMs: number): boolean {
+    const key = `${entry.model} ${entry.version}`;
+    const written = this.#ledgerWritten.get(key) ?? { healthyMs: before?.healthyMs ?? 0, atMs: nowMs };
+    const isNews =
+      before === null ||
+      before.servingSinceMs !== entry.servingSinceMs ||
+      (before.healthyMs > 0 && entry.healthyMs === 0) ||
+      isKnownGood(before, entry.version, model.rollback.knownGood).good !== isKnownGood(entry, entry.version, model.rollback.knownGood).good;
+    const stepMs = Math.min(Math.max(ledgerStepMs.least, written.healthyMs / 10), ledgerStepMs.most);
+    const isDue = entry.healthyMs - written.healthyMs >= stepMs || Math.abs(nowMs - written.atMs) >= ledgerStepMs.most;
+    this.#ledgerWritten.set(key, isNews || isDue ? { healthyMs: entry.healthyMs, atMs: nowMs } : written);
+    return isNews || isDue;
+  }
+
+  async #decideAll(runtime: Runtime, verdicts: readonly Verdict[], patienceMs: number, signal: AbortSignal): Promise<void> {
+    this.#trackBreaches(runtime, verdicts);
+    const breaches = Map.groupBy(
+      verdicts.filter((verdict) => verdict.kind === 'breach'),
+      (verdict) => verdict.model,
+    );
+    const begun = [...breaches].filter(([model]) => !this.#deciding.has(model)).map(([model, each]) => this.#begin(runtime, model, each, signal));
+    if (begun.length === 0) return;
+    const done = new AbortController();
+    await Promise.race([Promise.all(begun), this.#deps.clock.sleep(patienceMs, done.signal).catch(() => undefined)]);
+    done.abort();
+  }
+
+  /** Decides on the breaches of one model, one after another. Never throws. */
+  async #begin(runtime: Runtime, model: string, breaches: readonly Verdict[], signal: AbortSignal): Promise<void> {
+    const work = async (): Promise<void> => {
+      for (const verdict of breaches) {
+        if (signal.aborted) return;
+        try {
+          await this.#decide(runtime, verdict, signal);
+        } catch (error) {
+          this.#deps.log.error({ err: error, model: verdict.model, version: verdict.version }, 'decision could not be carried through');
+        }
       }
-      try {
-        await this.#decide(runtime, verdict, signal);
-      } catch (error) {
-        this.#deps.log.error({ err: error, model: verdict.model, version: verdict.version }, 'decision could not be carried through');
+    };
+    const done = work().finally(() => this.#deciding.delete(model));
+    this.#deciding.set(model, done);
+    await done;
+  }
+
+  #trackBreaches(runtime: Runtime, verdicts: readonly Verdict[]): void {
+    for (const verdict of verdicts) {
+      const key = versionKey(verdict);
+      const knownMs = this.#breaches.get(key);
+      if (verdict.kind === 'breach') {
+        if (!isActingRule(runtime, verdict)) continue;
+        this.#breaches.set(key, Math.min(knownMs ?? Number.POSITIVE_INFINITY, verdict.breachingSinceMs ?? verdict.atMs));
+      } else if (verdict.kind !== 'error') {
+        this.#lastDecision.delete(decisionKey(verdict));
+        const goesOn = (other: Verdict): boolean =>
+          other.version === verdict.version && (other.kind === 'breach' || other.kind === 'error') && isActingRule(runtime, other);
+        if (knownMs !== undefined && !this.#deps.board.of(verdict.model).some(goesOn)) this.#breaches.delete(key);
       }
     }
   }
@@ -180,8 +304,8 @@ export class Evaluator {
   async #decide(runtime: Runtime, verdict: Verdict, signal: AbortSignal): Promise<void> {
     const { memory, board, clock } = this.#deps;
     const model = runtime.models.get(verdict.model);
-    const rule = runtime.groups.flatMap((group) => group.rules).find((candidate) => candidate.id === verdict.rule);
-    if (model === undefined || rule === undefined || !isActing(runtime, model, rule)) return;
+    const rule = ruleById(runtime, verdict.rule);
+    if (model === undefined || rule === null || !isActing(runtime, model, rule)) return;
     const policy = effectivePolicy(runtime, model, rule);
     // Its episode is under way and speaks for itself.
     if (memory.episodes(model.name).some((episode) => episode.finishedAtMs === null && episode.from === verdict.version)) return;
@@ -189,9 +313,11 @@ export class Evaluator {
     const known = runtime.observer.latest(model);
     const isBystander = known !== null && !servingVersions(known).includes(verdict.version);
     const observation = isBystander || this.#isSettled(verdict) ? known : await runtime.observer.observe(model, { thorough: true }, signal);
+    if (signal.aborted) return;
     const subject: DecideSubject = { model, policy, from: verdict.version, rule, verdict, observation, trigger: 'rule', episode: null };
     const judgement = judgeGuards(subject, { memory, board, nowMs: clock.nowMs() });
-    const decision = isBystander ? 'notify' : consequence(judgement);
+    const wanted = isBystander ? 'notify' : consequence(judgement);
+    const decision = wanted === 'approval' && this.#wasRejected(verdict, policy.cooldownMs) ? 'hold' : wanted;
     if (decision === 'hold' || decision === 'notify') {
       await this.#record(verdict, { ...toDecision(subject, judgement, clock.nowMs(), null), decision });
       return;
@@ -211,7 +337,7 @@ export class Evaluator {
       { type: 'decision', decision: record },
     ];
     await memory.append([...events, ...this.#deps.teller.onOpened(opened, runtime)]);
-    this.#lastDecision.set(decisionKey(verdict), decisionMark(verdict, record));
+    this.#lastDecision.set(decisionKey(verdict), this.#markOf(verdict, record));
     this.#deps.metrics.decisionMade(record);
     this.#deps.log.info(
       { episode: opened.id, model: model.name, from: opened.from, to: opened.to, rule: rule.alert, reason: verdict.reason },
@@ -225,18 +351,28 @@ export class Evaluator {
     return this.#deps.memory.openEpisodes().some((episode) => episode.model === verdict.model) || this.#isRecorded(verdict);
   }
 
-  /** One dry-run episode a breach, whichever rules it breaks. */
-  #isRecorded(verdict: Verdict): boolean {
+  /** Who has said no (or nothing) is not asked again in every turn. */
+  #wasRejected(verdict: Verdict, forMs: number): boolean {
+    const sinceMs = this.#deps.clock.nowMs() - forMs;
     return this.#deps.memory
       .episodes(verdict.model)
-      .some(
-        (episode) =>
-          episode.state === 'recorded' && episode.from === verdict.version && episode.detectedAtMs >= (verdict.breachingSinceMs ?? Number.POSITIVE_INFINITY),
-      );
+      .some((episode) => episode.state === 'rejected' && episode.from === verdict.version && (episode.finishedAtMs ?? 0) > sinceMs);
+  }
+
+  /** One dry-run episode a breach, whichever rules it breaks. */
+  #isRecorded(verdict: Verdict): boolean {
+    const sinceMs = this.#breaches.get(versionKey(verdict)) ?? verdict.breachingSinceMs ?? Number.POSITIVE_INFINITY;
+    return this.#deps.memory
+      .episodes(verdict.model)
+      .some((episode) => episode.state === 'recorded' && episode.from === verdict.version && episode.detectedAtMs >= sinceMs);
+  }
+
+  #markOf(verdict: Verdict, decision: Decision): string {
+    return `${this.#breaches.get(versionKey(verdict)) ?? verdict.breachingSinceMs ?? ''} ${decision.decision} ${decision.reason}`;
   }
 
   async #record(verdict: Verdict, decision: Decision): Promise<void> {
-    const mark = decisionMark(verdict, decision);
+    const mark = this.#markOf(verdict, decision);
     if (this.#lastDecision.get(decisionKey(verdict)) === mark) return;
     this.#lastDecision.set(decisionKey(verdict), mark);
     await this.#deps.memory.recordDecision(decision);
@@ -270,12 +406,12 @@ function decisionKey(verdict: Verdict): string {
   return `${verdict.model} ${verdict.rule} ${verdict.version}`;
 }
 
-function decisionMark(verdict: Verdict, decision: Decision): string {
-  return `${verdict.breachingSinceMs ?? ''} ${decision.decision} ${decision.reason}`;
+function versionKey(verdict: Verdict): string {
+  return `${verdict.model} ${verdict.version}`;
 }
 
-/** Version that a model is judged by: the one with the biggest share. */
-export function servedNow(runtime: Runtime, model: Model): string | null {
-  const observation = runtime.observer.latest(model);
-  return observation === null ? null : mainVersion(observation);
+function isActingRule(runtime: Runtime, verdict: Verdict): boolean {
+  const model = runtime.models.get(verdict.model);
+  const rule = ruleById(runtime, verdict.rule);
+  return model !== undefined && rule !== null && isActing(runtime, model, rule);
 }

@@ -62,6 +62,6 @@ export async function sendDigest({ app, clock, sink }: JobDeps): Promise<void> {
     id: `digest/${content.day}`,
     receiver: route.receiver,
     kind: 'digest',
-    content: content as unknown as Readonly<Record<string, unknown>>,
+    content,
   });
 }

@@ -5,8 +5,13 @@ import type { Journal } from '../domain/ports.ts';
 import type { LedgerEntry, Pause, QuarantineEntry } from '../domain/records.ts';
 import type { RuleState } from '../domain/verdict.ts';
 
-/** Episodes kept at hand per model: enough for every cooldown and budget window. */
+/** Ended episodes kept at hand per model: enough for every cooldown and budget window. Dry runs count apart, so that they push nothing out. */
 const episodesAtHand = 200;
+const dryRunsAtHand = 20;
+/** Episodes read at start: far more than any window holds. */
+const episodesRead = 20_000;
+/** A state that fires and does not change is journalled this often, not in every turn. */
+const firingRefreshMs = 30_000;
 
 /**
  * The journal's projections, held in memory for the turn: written through, never ahead of the journal.
@@ -18,24 +23,32 @@ export class Memory {
   #quarantine: QuarantineEntry[] = [];
   readonly #ledger = new Map<string, Map<string, LedgerEntry>>();
   readonly #ruleStates = new Map<string, RuleState>();
+  /** Evaluation that the journal has of a state. */
+  readonly #ruleStatesWritten = new Map<string, number>();
   readonly #planes = new Map<string, Record<string, unknown>>();
   readonly #episodes = new Map<string, Episode>();
+  readonly #episodesByModel = new Map<string, Map<string, Episode>>();
   readonly #listeners = new Set<(events: readonly JournalEvent[]) => void>();
 
   private constructor(journal: Journal) {
     this.#journal = journal;
   }
 
-  static async load(journal: Journal): Promise<Memory> {
+  /** @param nowMs ms since 1970; given, states that fire are taken as evaluated up to the last time they need not have been journalled */
+  static async load(journal: Journal, nowMs = Number.NEGATIVE_INFINITY): Promise<Memory> {
     const memory = new Memory(journal);
     memory.#pauses = [...(await journal.pauses())];
     memory.#quarantine = [...(await journal.quarantine())];
     for (const entry of await journal.ledger()) memory.#setLedger(entry);
-    for (const [key, state] of await journal.ruleStates()) memory.#ruleStates.set(key, state);
+    for (const [key, state] of await journal.ruleStates()) {
+      const unseenMs = state.firingSinceMs === null ? 0 : Math.min(firingRefreshMs, Math.max(0, nowMs - state.lastEvaluatedMs));
+      memory.#ruleStates.set(key, { ...state, lastEvaluatedMs: state.lastEvaluatedMs + unseenMs });
+      memory.#ruleStatesWritten.set(key, state.lastEvaluatedMs);
+    }
     for (const [plane, values] of await journal.planeMemory()) memory.#planes.set(plane, { ...values });
-    const recent = await journal.episodes({ limit: episodesAtHand });
-    const open = await journal.episodes({ open: true, limit: 10_000 });
-    for (const episode of [...recent, ...open]) memory.#episodes.set(episode.id, episode);
+    const recent = await journal.episodes({ limit: episodesRead });
+    const open = await journal.episodes({ open: true, limit: episodesRead });
+    for (const episode of [...open, ...recent].toReversed()) memory.#setEpisode(episode);
     return memory;
   }
 
@@ -46,12 +59,17 @@ export class Memory {
   /** Durable first, then visible. */
   async append(events: readonly JournalEvent[]): Promise<void> {
     if (events.length === 0) return;
+    const lines = new Map(
+      events.flatMap((event) => (event.type === 'ledger' ? event.entries : [])).map((entry) => [entry, this.ledgerEntry(entry.model, entry.version)]),
+    );
     await this.#journal.append(events);
+    // A line that a turn has held meanwhile is newer than what was just written.
+    for (const [entry, known] of lines) if (this.ledgerEntry(entry.model, entry.version) === known) this.#setLedger(entry);
     const touched = new Set<string>();
     for (const event of events) this.#fold(event, touched);
     for (const id of touched) {
       const episode = await this.#journal.episode(id);
-      if (episode !== null) this.#episodes.set(id, episode);
+      if (episode !== null) this.#setEpisode(episode);
     }
     for (const listener of this.#listeners) listener(events);
   }
@@ -96,6 +114,19 @@ export class Memory {
     this.#ruleStates.set(ruleStateKey(state.rule, state.version), state);
   }
 
+  /** Whether the journal needs this state: while it pends in every turn (`for` survives a restart), while it fires when it changed, and now and then. */
+  isWorthWriting(before: RuleState | null, state: RuleState): boolean {
+    if (state.firingSinceMs === null || before?.firingSinceMs !== state.firingSinceMs || before.breachingSinceMs !== state.breachingSinceMs) return true;
+    const writtenMs = this.#ruleStatesWritten.get(ruleStateKey(state.rule, state.version)) ?? Number.NEGATIVE_INFINITY;
+    return Math.abs(state.lastEvaluatedMs - writtenMs) >= firingRefreshMs;
+  }
+
+  /** @returns whether the journal has it, and must be told */
+  dropRuleState(key: string): boolean {
+    this.#ruleStates.delete(key);
+    return this.#ruleStatesWritten.has(key);
+  }
+
   planeMemory(plane: string): Readonly<Record<string, unknown>> {
     return this.#planes.get(plane) ?? {};
   }
@@ -106,7 +137,7 @@ export class Memory {
 
   /** Newest first. */
   episodes(model?: string): readonly Episode[] {
-    const all = [...this.#episodes.values()].filter((episode) => model === undefined || episode.model === model);
+    const all = [...(model === undefined ? this.#episodes : (this.#episodesByModel.get(model) ?? new Map<string, Episode>())).values()];
     return all.toSorted((a, b) => b.detectedAtMs - a.detectedAtMs);
   }
 
@@ -136,9 +167,6 @@ export class Memory {
       case 'plane_memory':
         this.#remember(event.plane, event.values);
         return;
-      case 'ledger':
-        for (const entry of event.entries) this.#setLedger(entry);
-        return;
       case 'quarantined':
         this.#quarantine = [...this.#quarantine.filter((entry) => !sameVersion(entry, event.entry)), event.entry];
         return;
@@ -153,14 +181,33 @@ export class Memory {
         return;
       case 'rule_states':
         for (const [key, state] of Object.entries(event.states)) {
-          if (state === null) this.#ruleStates.delete(key);
-          else this.#ruleStates.set(key, state);
+          if (state === null) {
+            this.#ruleStates.delete(key);
+            this.#ruleStatesWritten.delete(key);
+          } else {
+            this.#ruleStates.set(key, state);
+            this.#ruleStatesWritten.set(key, state.lastEvaluatedMs);
+          }
         }
         return;
+      case 'ledger':
       case 'decision':
       case 'message_enqueued':
       case 'message_attempt':
         return;
+    }
+  }
+
+  #setEpisode(episode: Episode): void {
+    const own = this.#episodesByModel.get(episode.model) ?? new Map<string, Episode>();
+    this.#episodesByModel.set(episode.model, own);
+    own.set(episode.id, episode);
+    this.#episodes.set(episode.id, episode);
+    const alike = [...own.values()].filter((other) => other.finishedAtMs !== null && (other.mode === 'dry_run') === (episode.mode === 'dry_run'));
+    // Insertion order is the order of opening.
+    for (const old of alike.slice(0, Math.max(0, alike.length - (episode.mode === 'dry_run' ? dryRunsAtHand : episodesAtHand)))) {
+      own.delete(old.id);
+      this.#episodes.delete(old.id);
     }
   }
 

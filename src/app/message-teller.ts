@@ -48,7 +48,14 @@ export class MessageTeller implements Teller {
   }
 
   onStarted(episode: Episode, runtime: Runtime): readonly JournalEvent[] {
-    return this.#tell(episode, runtime, 'episode_started', 'started', this.#content(episode, runtime), episode.detectedAtMs + startedAfterMs);
+    return this.#tell(
+      episode,
+      runtime,
+      'episode_started',
+      'started',
+      this.#content(episode, runtime),
+      (episode.startedAtMs ?? episode.detectedAtMs) + startedAfterMs,
+    );
   }
 
   onFinished(episode: Episode, runtime: Runtime): readonly JournalEvent[] {
@@ -67,7 +74,7 @@ export class MessageTeller implements Teller {
           externalLabels: runtime.externalLabels,
           alerts: alerts.map(({ data, endsAtMs }) => ({ ...data, endsAt: endsAtMs === null ? null : new Date(endsAtMs).toISOString() })),
         };
-        await this.#sink.enqueue({ id, receiver, kind: 'alert', content: content as unknown as Readonly<Record<string, unknown>> });
+        await this.#sink.enqueue({ id, receiver, kind: 'alert', content });
       }
     } catch (error) {
       this.#log.error({ err: error }, 'alerts could not be told');

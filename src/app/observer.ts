@@ -25,7 +25,8 @@ export class Observer {
     const found = this.#latest.get(model.name);
     if (found === undefined) return null;
     const ageMs = this.#clock.nowMs() - found.atMs;
-    return ageMs > believedIntervals * Math.max(model.observeIntervalMs, 5_000) ? null : found;
+    // From ahead of the clock: it was set back, and nobody knows how old it is.
+    return Math.abs(ageMs) > believedIntervals * Math.max(model.observeIntervalMs, 5_000) ? null : found;
   }
 
   /** Why the last observation failed, `null` when it worked. */
@@ -39,6 +40,12 @@ export class Observer {
     return sinceMs >= model.observeIntervalMs || sinceMs < 0;
   }
 
+  /** Two may be under way at once: the one begun later counts. After a clock was set back the newest is the one that comes. */
+  #keep(model: Model, observation: Observation): void {
+    const known = this.latest(model);
+    if (known === null || known.atMs <= observation.atMs || known.atMs > this.#clock.nowMs()) this.#latest.set(model.name, observation);
+  }
+
   /** Observes now. `null` when the plane did not answer; the reason is logged (the first time loudly) and kept. */
   async observe(model: Model, options: { thorough: boolean }, signal: AbortSignal): Promise<Observation | null> {
     const plane = this.#planes.get(model.controlPlane);
@@ -46,7 +53,7 @@ export class Observer {
     this.#triedMs.set(model.name, this.#clock.nowMs());
     try {
       const observation = await plane.observe(planeTarget(model), options, signal);
-      this.#latest.set(model.name, observation);
+      this.#keep(model, observation);
       if (this.#failures.delete(model.name)) this.#log.info({ model: model.name }, 'control plane can be observed again');
       return observation;
     } catch (error) {

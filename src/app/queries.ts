@@ -89,8 +89,8 @@ export class AppQueries implements Queries {
   #versions(model: Model): readonly VersionView[] {
     const { runtime, memory } = this.#app;
     const observation = runtime.observer.latest(model);
-    const roles = new Map(versionRoles(runtime, memory, model.name).map(({ version, role }) => [version, role]));
     const nowMs = this.#clock.nowMs();
+    const roles = new Map(versionRoles(runtime, memory, model.name, nowMs).map(({ version, role }) => [version, role]));
     const quarantine = new Map(
       memory
         .quarantine(model.name)

@@ -40,10 +40,11 @@ export class Reloader {
     while (!signal.aborted) {
       await clock.sleep(everyMs, signal).catch(() => undefined);
       if (signal.aborted) return;
-      const seen = await fingerprint(this.#config.file);
-      if (seen === this.#config.hash || seen === refused) continue;
+      const seen = await fingerprint(this.#config.file).catch(() => null);
+      // Files that cannot be read (a mount that is being swapped) are looked at again.
+      if (seen === null || seen === this.#config.hash || seen === refused) continue;
       await clock.sleep(settleMs, signal).catch(() => undefined);
-      if ((await fingerprint(this.#config.file)) !== seen) continue;
+      if (signal.aborted || (await fingerprint(this.#config.file).catch(() => null)) !== seen) continue;
       const { faults } = await this.reload();
       refused = faults.length > 0 ? seen : '';
     }
@@ -51,7 +52,13 @@ export class Reloader {
 
   async #reload(): Promise<{ readonly faults: readonly string[] }> {
     const { load, apply, log, metrics } = this.#deps;
-    const { config, diagnostics } = await load();
+    let loaded: LoadResult;
+    try {
+      loaded = await load();
+    } catch (error) {
+      return this.#refuse([error instanceof Error ? error.message : String(error)]);
+    }
+    const { config, diagnostics } = loaded;
     const faults = config === null ? diagnostics.map((diagnostic) => formatDiagnostic(diagnostic)) : [];
     if (config !== null && config.journal.path !== this.#config.journal.path)
       faults.push('journal.sqlite.path cannot change while rollbackd runs; start it anew');

@@ -23,9 +23,52 @@ export type Runtime = {
   readonly forceDryRun: boolean;
 };
 
+type RuleIndex = {
+  readonly byId: ReadonlyMap<string, Rule>;
+  readonly byModel: ReadonlyMap<string, readonly Rule[]>;
+  readonly intervals: ReadonlyMap<string, number>;
+};
+/** Built once for each reading of the rule files: thousands of rules are looked up in every turn. */
+const indexes = new WeakMap<readonly RuleGroup[], RuleIndex>();
+
+function indexOf({ groups }: Runtime): RuleIndex {
+  const known = indexes.get(groups);
+  if (known !== undefined) return known;
+  const byModel = new Map<string, Rule[]>();
+  const byId = new Map<string, Rule>();
+  const intervals = new Map<string, number>();
+  for (const group of groups) {
+    for (const rule of group.rules) {
+      byId.set(rule.id, rule);
+      intervals.set(rule.id, group.intervalMs);
+      const same = byModel.get(rule.model);
+      if (same === undefined) byModel.set(rule.model, [rule]);
+      else same.push(rule);
+    }
+  }
+  const index = { byId, byModel, intervals };
+  indexes.set(groups, index);
+  return index;
+}
+
+/** All rules about a model. */
+export function rulesOf(runtime: Runtime, model: string): readonly Rule[] {
+  return indexOf(runtime).byModel.get(model) ?? [];
+}
+
+/** `null`: no such rule (any more). */
+export function ruleById(runtime: Runtime, id: string): Rule | null {
+  return indexOf(runtime).byId.get(id) ?? null;
+}
+
+/** How often the rule is judged, ms. */
+export function intervalOf(runtime: Runtime, ruleId: string): number {
+  return indexOf(runtime).intervals.get(ruleId) ?? 0;
+}
+
 /** Rules of a model that may lead to a rollback (also in a dry run). */
 export function actingRules(runtime: Runtime, model: Model): readonly Rule[] {
-  return runtime.groups.flatMap((group) => group.rules).filter((rule) => rule.model === model.name && isActing(runtime, model, rule));
+  return rulesOf(runtime, model.name).filter((rule) => isActing(runtime, model, rule));
 }
 
 /** Whether a breach of this rule leads to a decision. */

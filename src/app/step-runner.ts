@@ -6,6 +6,7 @@ import { type Clock, type ControlPlane, type Log, PlaneError, type PlaneTarget }
 import type { ApplyOutcome, StepCheck } from '../domain/step.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Memory } from './memory.ts';
+import { Stopwatch } from './stopwatch.ts';
 
 /** First pause between looks at a step under way; doubles up to `maxLookMs`. */
 const firstLookMs = 50;
@@ -37,7 +38,7 @@ export class StepRunner {
     this.#deps = deps;
   }
 
-  /** Throws only when aborted, when a guard holds (from `guard`), or when the journal cannot be written. */
+  /** Throws only when aborted, when a guard holds (from `guard`), when the plane cannot be observed for too long, or when the journal cannot be written. */
   async run(episode: Episode, name: string, options: { guard: (observation: Observation) => void; signal: AbortSignal }): Promise<StepResult> {
     const entry = entryOf(episode, name);
     const before = await this.#observe(options.signal, episode);
@@ -59,13 +60,15 @@ export class StepRunner {
     return result;
   }
 
-  /** Takes a step back. */
-  async undo(episode: Episode, name: string, signal: AbortSignal): Promise<StepResult> {
+  /** Takes a step back, if `guard` still lets it. */
+  async undo(episode: Episode, name: string, options: { guard: (observation: Observation) => void; signal: AbortSignal }): Promise<StepResult> {
+    const { guard, signal } = options;
     const entry = entryOf(episode, name);
     if (entry.step.inverse === null) return { kind: 'done' };
     const before = await this.#observe(signal, episode);
+    guard(before);
     if (entry.state !== 'inverting') await this.#journal(intent(episode, name, this.#deps.clock.nowMs(), true));
-    const result = await this.#perform(episode, entry, { inverse: true, before, guard: () => undefined, signal });
+    const result = await this.#perform(episode, entry, { inverse: true, before, guard, signal });
     await this.#journal(
       outcome(episode, name, this.#deps.clock.nowMs(), result.kind === 'done' ? 'inverted' : 'failed', result.kind === 'failed' ? result.detail : 'taken back'),
     );
@@ -79,21 +82,22 @@ export class StepRunner {
   ): Promise<StepResult> {
     const { clock, plane, target, memory } = this.#deps;
     const { signal, inverse } = options;
-    const deadlineMs = clock.nowMs() + episode.policy.convergeTimeoutMs;
+    const watch = new Stopwatch(clock);
+    const limitMs = episode.policy.convergeTimeoutMs;
     for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, maxRetryMs)) {
-      const appliedMs = clock.nowMs();
+      const sentMs = clock.nowMs();
       const answer = await plane.apply(
         target,
         entry.step,
         { inverse, opId: `${episode.id}/${entry.name}${inverse ? '/inverse' : ''}`, epoch: memory.journal.epoch },
         signal,
       );
-      this.#deps.metrics.rollbackStepTook('control_plane', clock.nowMs() - appliedMs);
+      this.#deps.metrics.rollbackStepTook('control_plane', clock.nowMs() - sentMs);
       signal.throwIfAborted();
       if (isTaken(answer)) {
         if (answer.remember !== undefined) await this.#journal(remembered(episode, entry.name, clock.nowMs(), inverse, this.#deps.planeName, answer));
         if (inverse) return { kind: 'done' };
-        return await this.#lookUntilItTook(episode, entry, options.before, appliedMs, deadlineMs, signal);
+        return await this.#lookUntilItTook(episode, entry, options.before, watch, signal);
       }
       this.#deps.log.warn(
         { episode: episode.id, step: entry.name, outcome: answer.kind, class: answer.class, detail: answer.detail },
@@ -101,31 +105,25 @@ export class StepRunner {
       );
       if (answer.class === 'permanent' || answer.class === 'auth' || answer.class === 'target_will_not_load')
         return { kind: 'failed', detail: `${entry.name}: ${answer.detail}` };
-      if (clock.nowMs() + retryMs >= deadlineMs)
+      if (watch.spentMs() + retryMs >= limitMs)
         return { kind: 'failed', detail: `${entry.name}: ${answer.detail}; given up after ${formatDuration(episode.policy.convergeTimeoutMs)}` };
       await clock.sleep(retryMs, signal);
       // Every retry first looks: the world may have moved, ours may have happened.
       const now = await this.#observe(signal, episode);
-      if (!inverse) options.guard(now);
+      options.guard(now);
     }
   }
 
-  async #lookUntilItTook(
-    episode: Episode,
-    entry: EpisodeStep,
-    before: Observation,
-    appliedMs: number,
-    deadlineMs: number,
-    signal: AbortSignal,
-  ): Promise<StepResult> {
+  async #lookUntilItTook(episode: Episode, entry: EpisodeStep, before: Observation, watch: Stopwatch, signal: AbortSignal): Promise<StepResult> {
     const { clock, plane } = this.#deps;
+    const sinceApplied = new Stopwatch(clock);
     let seen: StepCheck = { kind: 'progressing', detail: 'not looked at yet' };
     for (let lookMs = firstLookMs; ; lookMs = Math.min(lookMs * 2, maxLookMs)) {
       const now = await this.#observe(signal, episode);
-      seen = plane.check(entry.step, before, now, clock.nowMs() - appliedMs);
+      seen = plane.check(entry.step, before, now, sinceApplied.spentMs());
       if (seen.kind === 'converged') return { kind: 'done' };
       if (seen.kind === 'failed' || seen.kind === 'reverted') return { kind: 'failed', detail: `${entry.name}: ${seen.detail}` };
-      if (clock.nowMs() >= deadlineMs)
+      if (watch.spentMs() >= episode.policy.convergeTimeoutMs)
         return {
           kind: 'failed',
           detail: `${entry.name}: not there after ${formatDuration(episode.policy.convergeTimeoutMs)} (converge_timeout): ${seen.detail}`,
@@ -136,14 +134,14 @@ export class StepRunner {
 
   async #observe(signal: AbortSignal, episode: Episode): Promise<Observation> {
     const { clock, plane, target } = this.#deps;
-    const deadlineMs = clock.nowMs() + episode.policy.convergeTimeoutMs;
+    const watch = new Stopwatch(clock);
     for (;;) {
       signal.throwIfAborted();
       try {
         return await plane.observe(target, { thorough: false }, signal);
       } catch (error) {
         signal.throwIfAborted();
-        if (!(error instanceof PlaneError) || clock.nowMs() >= deadlineMs) throw error;
+        if (!(error instanceof PlaneError) || watch.spentMs() >= episode.policy.convergeTimeoutMs) throw error;
         await clock.sleep(Math.max(maxLookMs, error.retryAfterMs ?? 0), signal);
       }
     }

@@ -13,12 +13,21 @@ export class VerdictBoard {
   }
 
   /** Takes down what a rule said of versions it no longer sees. */
-  retire(model: string, rule: string, keep: ReadonlySet<string>): readonly Verdict[] {
+  retire(model: string, rule: string, keep: { has(version: string): boolean }): readonly Verdict[] {
     const board = this.#byModel.get(model);
     if (board === undefined) return [];
-    const gone = [...board.values()].filter((verdict) => verdict.rule === rule && !keep.has(verdict.version));
+    const gone: Verdict[] = [];
+    for (const verdict of board.values()) if (verdict.rule === rule && !keep.has(verdict.version)) gone.push(verdict);
     for (const verdict of gone) board.delete(`${verdict.rule} ${verdict.version}`);
     return gone;
+  }
+
+  /** Takes down what rules said that are no longer in the files: nobody would ever judge it anew. */
+  retain(isThere: (rule: string) => boolean): void {
+    for (const [model, board] of this.#byModel) {
+      for (const [key, verdict] of board) if (!isThere(verdict.rule)) board.delete(key);
+      if (board.size === 0) this.#byModel.delete(model);
+    }
   }
 
   of(model: string): readonly Verdict[] {

@@ -104,6 +104,14 @@ describe('decide', () => {
     expect(judgement.reason).toBe('go');
   });
 
+  it('takes no version that serves nobody for one that fails alike, nor refuses it as target for that', () => {
+    const idle = { rule: 'fraud/Quiet', reason: 'request rate 0/s < 1/s', requests: 0 };
+
+    const judgement = decide(input({ verdict: aVerdict(idle), verdicts: [aVerdict({ ...idle, requests: 500 }), aVerdict({ ...idle, version: '1' })] }));
+
+    expect(judgement).toMatchObject({ reason: 'go', choice: { target: '1' } });
+  });
+
   it('does not take a version without data for one with traffic', () => {
     expect(decide(input({ verdicts: [aVerdict(), aVerdict({ version: '1', kind: 'no_data' })] })).reason).toBe('go');
   });
@@ -128,11 +136,12 @@ describe('decide', () => {
     expect(consequence(decide(input({ policy: aPolicy({ mode: 'dry_run', requireApproval: 'always' }) })))).toBe('dry_run');
   });
 
-  it('lets a rollback by hand skip cooldown, budget, breach_everywhere and approval, and nothing else', () => {
+  it('lets a rollback by hand skip cooldown, budget and approval, and nothing else', () => {
     const policy = aPolicy({ maxPer: { count: 1, windowMs: 3_600_000 }, requireApproval: 'always' });
 
     expect(decide(input({ byHand: true, policy, episodes: [finished], verdict: null })).reason).toBe('go');
     expect(decide(input({ byHand: true, policy, pauses: [{ model: null, sinceMs: 0, untilMs: null, reason: 'x', by: 'y' }] })).reason).toBe('paused');
+    expect(decide(input({ byHand: true, policy, verdict: null, verdicts: [aVerdict(), aVerdict({ version: '1' })] })).reason).toBe('breach_everywhere');
   });
 
   it('takes its own switch under way for no change by somebody else', () => {
@@ -140,6 +149,25 @@ describe('decide', () => {
 
     expect(decide(input({ episode, episodes: [episode], observation: anObservation('1') })).reason).toBe('go');
     expect(decide(input({ episode, episodes: [episode], observation: anObservation('9') })).reason).toBe('version_changed');
+  });
+
+  it('sees a third version on one endpoint while its own switch is under way', () => {
+    const episode = anEpisode({ state: 'switching' });
+    const observation = anObservation('2');
+    const [first, second] = observation.endpoints;
+    const endpoints = [first, { ...second, serving: [{ version: '3', share: 1 }] }] as typeof observation.endpoints;
+
+    expect(decide(input({ episode, episodes: [episode], observation: { ...observation, endpoints } }))).toMatchObject({
+      reason: 'version_changed',
+      detail: 'version 3 serves now, not 2: someone else changed it meanwhile',
+    });
+  });
+
+  it('waits for the cooldown after a rollback that could not begin, but not for what a person tried', () => {
+    const failed = anEpisode({ id: 'rb_c', state: 'failed', outcome: 'failure', finishedAtMs: noonMs - 1, startedAtMs: null });
+
+    expect(decide(input({ episodes: [failed] })).reason).toBe('cooldown');
+    expect(decide(input({ episodes: [{ ...failed, trigger: 'manual' }] })).reason).toBe('go');
   });
 
   it('counts neither dry runs nor rejected episodes for cooldown and budget', () => {

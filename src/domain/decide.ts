@@ -4,7 +4,7 @@ import type { Episode } from './episode.ts';
 import type { RollbackPolicy } from './model.ts';
 import { mainVersion, type Observation } from './observation.ts';
 import type { LedgerEntry, Pause, QuarantineEntry } from './records.ts';
-import { chooseTarget, type TargetChoice } from './target.ts';
+import { chooseTarget, hasTraffic, type TargetChoice } from './target.ts';
 import type { Verdict } from './verdict.ts';
 import { spell } from './words.ts';
 
@@ -51,7 +51,7 @@ export function decide(input: DecideInput): Judgement {
   ask('already_rolling_back', alreadyRollingBack(input));
   if (!input.byHand) ask('cooldown', cooldown(input));
   if (!input.byHand) ask('budget_spent', budgetSpent(input));
-  if (!input.byHand) ask('breach_everywhere', breachEverywhere(input));
+  ask('breach_everywhere', breachEverywhere(input));
   ask('no_target', choice.target === null ? `no version to go back to: ${choice.reason}` : null);
   ask('version_changed', versionChanged(input));
   if (!input.byHand) ask('approval_needed', approvalNeeded(input));
@@ -79,7 +79,7 @@ function targetOf(input: DecideInput): TargetChoice {
 
 /** Before a mutation the target is not chosen anew, only refused if it went bad meanwhile. */
 function stillGood(input: DecideInput, target: string): TargetChoice {
-  const breaching = input.verdicts.find((verdict) => verdict.version === target && verdict.kind === 'breach');
+  const breaching = input.verdicts.find((verdict) => verdict.version === target && verdict.kind === 'breach' && hasTraffic(verdict));
   if (breaching !== undefined) return { target: null, reason: `${target} is breaching now: ${breaching.reason}`, refused: [] };
   const quarantined = input.quarantine.find((entry) => entry.version === target && entry.untilMs > input.nowMs);
   if (quarantined !== undefined) return { target: null, reason: `${target} was quarantined meanwhile (${quarantined.reason})`, refused: [] };
@@ -98,13 +98,19 @@ function alreadyRollingBack(input: DecideInput): string | null {
   return open === undefined ? null : `episode ${open.id} (${open.from} to ${open.to}) is ${open.state}`;
 }
 
-/** Episodes that acted: dry runs, and those rejected before anything began, consume nothing. */
-function acted(input: DecideInput): readonly Episode[] {
-  return input.episodes.filter((episode) => episode.mode === 'enforce' && episode.startedAtMs !== null && episode.id !== input.episode?.id);
+/** Dry runs, and episodes that ended before anything began, consume no budget. */
+function hasActed(episode: Episode): boolean {
+  return episode.mode === 'enforce' && episode.startedAtMs !== null;
+}
+
+/** The plane had no plan for it: asking again in every turn would be a storm of failures. What a person tried in vain holds nothing up. */
+function couldNotBegin(episode: Episode): boolean {
+  return episode.mode === 'enforce' && episode.state === 'failed' && episode.trigger !== 'manual';
 }
 
 function cooldown(input: DecideInput): string | null {
-  for (const episode of acted(input)) {
+  const attempts = input.episodes.filter((episode) => episode.id !== input.episode?.id && (hasActed(episode) || couldNotBegin(episode)));
+  for (const episode of attempts) {
     const sinceMs = input.nowMs - (episode.finishedAtMs ?? input.nowMs);
     if (episode.finishedAtMs !== null && sinceMs < input.policy.cooldownMs) {
       return `episode ${episode.id} ended ${spell(sinceMs)} ago, cooldown: ${formatDuration(input.policy.cooldownMs)}`;
@@ -115,15 +121,26 @@ function cooldown(input: DecideInput): string | null {
 
 function budgetSpent(input: DecideInput): string | null {
   const { count, windowMs } = input.policy.maxPer;
-  const spent = acted(input).filter((episode) => input.nowMs - (episode.startedAtMs ?? 0) < windowMs).length;
+  const spent = input.episodes.filter(
+    (episode) => hasActed(episode) && episode.id !== input.episode?.id && input.nowMs - (episode.startedAtMs ?? 0) < windowMs,
+  ).length;
   return spent < count ? null : `${spent} rollbacks in the last ${formatDuration(windowMs)}, max_per: ${count}`;
 }
 
+/** By hand there is no verdict that asked: every rule that `from` breaks now is looked at. */
 function breachEverywhere(input: DecideInput): string | null {
-  const { verdict } = input;
-  if (verdict === null) return null;
+  const broken = input.verdict === null ? input.verdicts.filter((verdict) => verdict.version === input.from && verdict.kind === 'breach') : [input.verdict];
+  for (const verdict of broken) {
+    const words = breachOfAll(input, verdict.rule);
+    if (words !== null) return words;
+  }
+  return null;
+}
+
+function breachOfAll(input: DecideInput, rule: string): string | null {
   const others = input.verdicts.filter(
-    (other) => other.rule === verdict.rule && other.version !== input.from && (other.kind === 'ok' || other.kind === 'breach' || other.kind === 'pending'),
+    (other) =>
+      other.rule === rule && other.version !== input.from && hasTraffic(other) && (other.kind === 'ok' || other.kind === 'breach' || other.kind === 'pending'),
   );
   if (others.length === 0 || others.some((other) => other.kind === 'ok')) return null;
   return `every version with traffic breaches alike, so it is not the version: ${others.map((other) => `${other.version}: ${other.reason}`).join('; ')}`;
@@ -132,10 +149,18 @@ function breachEverywhere(input: DecideInput): string | null {
 function versionChanged(input: DecideInput): string | null {
   if (input.observation === null) return 'what serves now could not be confirmed: the control plane could not be observed';
   const serving = mainVersion(input.observation);
+  const foreign = input.episode === null ? undefined : foreignVersion(input.observation, input.from, input.episode.to);
+  if (foreign !== undefined) return `version ${foreign} serves now, not ${input.from}: someone else changed it meanwhile`;
   if (serving === input.from) return null;
   // While our own switch is under way, the target serving is what we want.
   if (input.episode !== null && serving === input.episode.to) return null;
   return `${serving === null ? 'nothing' : `version ${serving}`} serves now, not ${input.from}: someone else changed it meanwhile`;
+}
+
+/** A third version, on any endpoint: somebody deploys while we roll back. */
+function foreignVersion(observation: Observation, from: string, to: string): string | undefined {
+  return observation.endpoints.flatMap((endpoint) => endpoint.serving).find((share) => share.share > 0 && share.version !== from && share.version !== to)
+    ?.version;
 }
 
 function approvalNeeded(input: DecideInput): string | null {

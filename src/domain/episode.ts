@@ -44,6 +44,8 @@ export type EpisodeStep = {
   /** Times the mutation was sent. */
   readonly attempts: number;
   readonly step: Step;
+  /** Left from a plan that another has replaced: history only, it says nothing of the present target. */
+  readonly isPast?: true;
 };
 
 export type SmokeResult = {
@@ -92,6 +94,7 @@ export type Episode = {
   readonly pinned: boolean;
   /** Settings the episode started with; a reload does not change them. */
   readonly policy: RollbackPolicy;
+  /** Without its requests: these may hold secrets and stay in the files. */
   readonly smokeTest: SmokeTest | null;
   readonly controlPlane: string;
 };

@@ -73,6 +73,9 @@ describe('judge', () => {
     ['an old sample', { newestMs: noonMs - 61_000 }, 'no_data', 'newest sample is 1m1s old, more than 1m'],
     ['no requests counted', { requests: null, errors: null }, 'no_data', 'no requests were counted in 1m'],
     ['too few requests', { requests: 99, errors: 99 }, 'no_data', '99 of 100 requests needed in 1m'],
+    ['a sample from ahead of this clock', { newestMs: noonMs + 3_600_000 }, 'no_data', 'newest sample lies 1h ahead of this clock'],
+    ['failures that are no number', { errors: Number.NaN }, 'no_data', 'the counts are no numbers'],
+    ['requests without end', { requests: Number.POSITIVE_INFINITY }, 'no_data', 'the counts are no numbers'],
     ['a source in error', { error: 'prometheus answered 503' }, 'error', 'prometheus answered 503'],
   ])('is neither well nor bad on %s', (_name, measurement, kind, reason) => {
     expect(run(aRule(), [measurement])[0]).toMatchObject({ kind, reason });

@@ -7,6 +7,8 @@ import { comparison, count, percent, seconds, spell, trimNumber } from './words.
 
 /** A sample older than this (or than the window, if that is shorter) is stale: two missed scrapes at a minute each, with room. */
 export const maxSampleAgeMs = 150_000;
+/** A sample that lies further ahead than this is no sample of now: one of the clocks is wrong. */
+const maxSampleLeadMs = 10_000;
 
 /** What the numbers alone say, before `for`. */
 export type Finding = {
@@ -70,6 +72,7 @@ function staleness(condition: Condition, measurement: Measurement, nowMs: number
   const ageMs = nowMs - measurement.newestMs;
   const windowMs = condition.kind === 'expr' ? maxSampleAgeMs : condition.windowMs;
   const limitMs = Math.min(windowMs, maxSampleAgeMs);
+  if (-ageMs > maxSampleLeadMs) return `newest sample lies ${spell(-ageMs)} ahead of this clock`;
   return ageMs > limitMs ? `newest sample is ${spell(ageMs)} old, more than ${formatDuration(limitMs)}` : null;
 }
 
@@ -85,6 +88,8 @@ function judgeValue(condition: Condition, measurement: Measurement): Finding {
       if (missing !== null) return missing;
       if (requests === null || errors === null || !(requests > 0)) return noData('no requests were counted', measurement, condition.limit.value);
       const value = Math.min(1, Math.max(0, errors / requests));
+      // A comparison with NaN is false, which must not read as «within the limit».
+      if (!Number.isFinite(requests) || !Number.isFinite(errors)) return noData('the counts are no numbers', measurement, condition.limit.value);
       return compared(condition, measurement, value, `error ratio ${percent(value)} (${count(errors)} of ${count(requests)})`, percent);
     }
     case 'latency': {
@@ -101,6 +106,7 @@ function judgeValue(condition: Condition, measurement: Measurement): Finding {
       if (missing !== null) return missing;
       if (measurement.requests === null || measurement.windowMs <= 0) return noData('no requests were counted', measurement, condition.limit.value);
       const value = measurement.requests / (measurement.windowMs / 1000);
+      if (!Number.isFinite(value)) return noData('the count is no number', measurement, condition.limit.value);
       const show = (rate: number): string => `${trimNumber(rate)}/s`;
       return compared(condition, measurement, value, `request rate ${show(value)} (${count(measurement.requests)} in ${spell(measurement.windowMs)})`, show);
     }

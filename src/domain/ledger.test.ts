@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { aLedgerEntry, aPolicy, aVerdict, noonMs } from '../../test/support/builders.ts';
-import { addService, isKnownGood, type ServiceSeen } from './ledger.ts';
+import { addService, isKnownGood, type ServiceSeen, withHistory } from './ledger.ts';
 
 function seen(changes: Partial<ServiceSeen> = {}): ServiceSeen {
   return {
@@ -32,8 +32,20 @@ describe('addService', () => {
     expect(addService(null, seen({ verdicts: [] })).healthyMs).toBe(0);
   });
 
+  it.each([
+    ['serves nobody', { requestsPerSecond: 0 }],
+    ['is not measured', { requestsPerSecond: null }],
+    ['does not serve any more', { serves: false }],
+  ])('adds nothing when the version %s, whatever the rules say', (_name, changes) => {
+    expect(addService(null, seen(changes))).toMatchObject({ healthyMs: 0, lastHealthyMs: null });
+  });
+
   it('takes the record away on a breach', () => {
-    expect(addService(aLedgerEntry('1'), seen({ verdicts: [aVerdict({ kind: 'breach' })] }))).toMatchObject({ healthyMs: 0, healthyRequests: 0 });
+    expect(addService(aLedgerEntry('1'), seen({ verdicts: [aVerdict({ kind: 'breach' })] }))).toMatchObject({
+      healthyMs: 0,
+      healthyRequests: 0,
+      lastBreachMs: noonMs,
+    });
   });
 
   it('ends the service when the plane no longer serves it', () => {
@@ -41,6 +53,27 @@ describe('addService', () => {
       servingSinceMs: null,
       lastServedMs: 7,
     });
+  });
+});
+
+describe('withHistory', () => {
+  const history = aLedgerEntry('1', { firstSeenMs: 5, healthyMs: 100, healthyRequests: 10, lastServedMs: 50, lastHealthyMs: 50, origin: 'backfill' });
+
+  it('adds the time before it was first seen', () => {
+    const entry = aLedgerEntry('1', { firstSeenMs: 60, healthyMs: 7, healthyRequests: 3, lastServedMs: 70, lastHealthyMs: null });
+
+    expect(withHistory(entry, history)).toMatchObject({
+      firstSeenMs: 5,
+      healthyMs: 107,
+      healthyRequests: 13,
+      lastServedMs: 70,
+      lastHealthyMs: 50,
+      origin: 'backfill',
+    });
+  });
+
+  it('adds no health to a record that a breach has emptied', () => {
+    expect(withHistory(aLedgerEntry('1', { healthyMs: 7, lastBreachMs: 65 }), history)).toMatchObject({ healthyMs: 7, origin: 'backfill' });
   });
 });
 

@@ -19,8 +19,8 @@ export type ServiceSeen = {
 };
 
 /**
- * Adds one turn to a version's record. Health grows only while every acting rule says `ok`; a breach sets it back to nothing;
- * pending, no data and errors add nothing.
+ * Adds one turn to a version's record. Health grows only while it serves requests and every acting rule says `ok`; a breach sets it back to nothing;
+ * pending, no data, errors and silence add nothing (an expression without an element is `ok`, also where nothing is measured any more).
  */
 export function addService(entry: LedgerEntry | null, seen: ServiceSeen): LedgerEntry {
   const before: LedgerEntry = entry ?? {
@@ -37,8 +37,9 @@ export function addService(entry: LedgerEntry | null, seen: ServiceSeen): Ledger
   const servingSinceMs = seen.serves ? (before.servingSinceMs ?? seen.nowMs) : null;
   const lastServedMs = seen.serves ? seen.nowMs : before.lastServedMs;
   const next = { ...before, servingSinceMs, lastServedMs };
-  if (seen.verdicts.some((verdict) => verdict.kind === 'breach')) return { ...next, healthyMs: 0, healthyRequests: 0 };
-  const isHealthy = seen.verdicts.length > 0 && seen.verdicts.every((verdict) => verdict.kind === 'ok');
+  if (seen.verdicts.some((verdict) => verdict.kind === 'breach')) return { ...next, healthyMs: 0, healthyRequests: 0, lastBreachMs: seen.nowMs };
+  const isBusy = seen.serves && seen.requestsPerSecond !== null && seen.requestsPerSecond > 0;
+  const isHealthy = isBusy && seen.verdicts.length > 0 && seen.verdicts.every((verdict) => verdict.kind === 'ok');
   if (!isHealthy) return next;
   return {
     ...next,
@@ -46,6 +47,30 @@ export function addService(entry: LedgerEntry | null, seen: ServiceSeen): Ledger
     healthyRequests: before.healthyRequests + ((seen.requestsPerSecond ?? 0) * seen.elapsedMs) / 1000,
     lastHealthyMs: seen.nowMs,
   };
+}
+
+/**
+ * The record with what history tells of the time before it was first seen; each time is counted once. A breach since then has taken
+ * the earlier health away as well.
+ */
+export function withHistory(entry: LedgerEntry, history: LedgerEntry): LedgerEntry {
+  const merged = {
+    ...entry,
+    origin: 'backfill' as const,
+    firstSeenMs: Math.min(entry.firstSeenMs, history.firstSeenMs),
+    lastServedMs: latest(entry.lastServedMs, history.lastServedMs),
+  };
+  if (entry.lastBreachMs !== undefined) return merged;
+  return {
+    ...merged,
+    healthyMs: entry.healthyMs + history.healthyMs,
+    healthyRequests: entry.healthyRequests + history.healthyRequests,
+    lastHealthyMs: latest(entry.lastHealthyMs, history.lastHealthyMs),
+  };
+}
+
+function latest(a: number | null, b: number | null): number | null {
+  return a === null || b === null ? (a ?? b) : Math.max(a, b);
 }
 
 /** Whether a version's record makes it known good, with the arithmetic. */

@@ -108,7 +108,7 @@ function planSteps(episode: Episode, event: Extract<EpisodeEvent, { type: 'steps
     if (names.has(name)) throw new IllegalEventError(`episode ${episode.id}: the plan names step "${name}" twice`);
     names.add(name);
   }
-  const history = episode.steps.filter((step) => settledSteps.has(step.state) && !names.has(step.name));
+  const history = episode.steps.filter((step) => settledSteps.has(step.state) && !names.has(step.name)).map((step) => ({ ...step, isPast: true as const }));
   return { ...episode, steps: [...history, ...event.steps] };
 }
 

@@ -10,7 +10,9 @@ export type LedgerEntry = {
   readonly healthyMs: number;
   readonly healthyRequests: number;
   readonly lastHealthyMs: number | null;
-  /** Where the record comes from. */
+  /** Last turn in which it breached; what was healthy before that counts no more. */
+  readonly lastBreachMs?: number;
+  /** `backfill`: the source's history has been read into it, once. */
   readonly origin: 'watched' | 'backfill';
 };
 

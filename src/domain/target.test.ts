@@ -40,6 +40,22 @@ describe('chooseTarget', () => {
     expect(chooseTarget(input({ policy, quarantine })).target).toBeNull();
   });
 
+  it('does not let versions that are merely loaded use up max_depth', () => {
+    const policy = aPolicy({ knownGood: { minAgeMs: 1, minRequests: 1, backfillMs: 0, versions: ['4'] } });
+
+    expect(chooseTarget(input({ policy, observation: anObservation('9', { others: ['8', '7', '6', '5'] }) })).target).toBe('4');
+  });
+
+  it('follows no label on which the endpoints disagree', () => {
+    const labelled = anObservation('9');
+    const observation = { ...labelled, endpoints: labelled.endpoints.map((endpoint, index) => ({ ...endpoint, routes: { stable: String(index + 3) } })) };
+
+    expect(chooseTarget(input({ observation, policy: aPolicy({ to: { kind: 'label', label: 'stable' } }) }))).toMatchObject({
+      target: null,
+      reason: 'the label "stable" does not point to one version',
+    });
+  });
+
   it('does not take a version merely because it is loaded', () => {
     expect(chooseTarget(input({ observation: anObservation('9', { others: ['8'] }) })).reason).toBe('8: no record of healthy service');
   });

@@ -31,7 +31,9 @@ export function chooseTarget(input: TargetInput): TargetChoice {
     if (refusal === null) return { target: candidate.version, reason: candidate.why(), refused };
     refused.push({ version: candidate.version, reason: refusal });
   }
-  const words = refused.length === 0 ? 'no other version is known' : refused.map(({ version, reason }) => `${version}: ${reason}`).join('; ');
+  const { to } = input.policy;
+  const none = to.kind === 'label' ? `the label "${to.label}" does not point to one version` : 'no other version is known';
+  const words = refused.length === 0 ? none : refused.map(({ version, reason }) => `${version}: ${reason}`).join('; ');
   return { target: null, reason: words, refused };
 }
 
@@ -41,7 +43,9 @@ function candidates(input: TargetInput): readonly Candidate[] {
   const { to } = input.policy;
   if (to.kind === 'version') return [{ version: to.version, depth: 1, named: true, why: () => 'named by rollback.to' }];
   if (to.kind === 'label') {
-    const version = input.observation.endpoints.map((endpoint) => endpoint.routes[to.label]).find((found) => found !== undefined);
+    const versions = new Set(input.observation.endpoints.map((endpoint) => endpoint.routes[to.label]).filter((found) => found !== undefined));
+    // Endpoints that disagree name no version.
+    const [version] = versions.size === 1 ? versions : [];
     return version === undefined ? [] : [{ version, depth: 1, named: true, why: () => `the label "${to.label}" points to it` }];
   }
   return otherVersions(input).map((version, index) => ({
@@ -52,7 +56,10 @@ function candidates(input: TargetInput): readonly Candidate[] {
   }));
 }
 
-/** Versions other than `from` of which anything is known, newest service first; those vouched for but never seen come last, highest first. */
+/**
+ * Versions other than `from` of which anything is known: newest service first, then those vouched for but never seen, then those merely
+ * loaded (they are no targets, and must not use up `max_depth`); each part highest first.
+ */
 function otherVersions(input: TargetInput): readonly string[] {
   const known = new Set<string>([
     ...input.ledger.map((entry) => entry.version),
@@ -61,7 +68,8 @@ function otherVersions(input: TargetInput): readonly string[] {
   ]);
   known.delete(input.from);
   const served = (version: string): number => entryOf(input, version)?.lastServedMs ?? entryOf(input, version)?.lastHealthyMs ?? Number.NEGATIVE_INFINITY;
-  return [...known].toSorted((a, b) => (served(a) === served(b) ? compareVersions(b, a) : served(b) - served(a)));
+  const isVouched = (version: string): number => (input.policy.knownGood.versions.includes(version) ? 1 : 0);
+  return [...known].toSorted((a, b) => (served(a) === served(b) ? isVouched(b) - isVouched(a) || compareVersions(b, a) : served(b) - served(a)));
 }
 
 function refuse(candidate: Candidate, input: TargetInput): string | null {
@@ -71,13 +79,22 @@ function refuse(candidate: Candidate, input: TargetInput): string | null {
   if (candidate.depth > input.policy.maxDepth) return `more than ${input.policy.maxDepth} versions back (max_depth)`;
   const quarantined = input.quarantine.find((entry) => entry.version === version && entry.untilMs > input.nowMs);
   if (quarantined !== undefined) return `quarantined until ${new Date(quarantined.untilMs).toISOString()} (${quarantined.reason})`;
-  const breaching = input.verdicts.find((verdict) => verdict.version === version && (verdict.kind === 'breach' || verdict.kind === 'pending'));
+  const breaching = input.verdicts.find((verdict) => verdict.version === version && isFailing(verdict) && hasTraffic(verdict));
   if (breaching !== undefined) return `breaching now: ${breaching.reason}`;
   const observed = input.observation.versions.find((entry) => entry.id === version);
   if (observed?.state === 'failed') return `the plane could not load it${observed.detail === undefined ? '' : `: ${observed.detail}`}`;
   if (candidate.named) return null;
   const record = isKnownGood(entryOf(input, version), version, input.policy.knownGood);
   return record.good ? null : record.reason;
+}
+
+function isFailing(verdict: Verdict): boolean {
+  return verdict.kind === 'breach' || verdict.kind === 'pending';
+}
+
+/** A version that serves nobody fails nobody: `request_rate below` breaches on it by its nature. `null`: not counted, taken as traffic. */
+export function hasTraffic(verdict: Verdict): boolean {
+  return verdict.requests === null || verdict.requests > 0;
 }
 
 function entryOf(input: TargetInput, version: string): LedgerEntry | null {

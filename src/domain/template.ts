@@ -173,7 +173,7 @@ class Scanner {
     const calls: Call[] = [];
     for (;;) {
       const start = this.skipBlanks();
-      const call = this.call(openAt, close, depth);
+      const call = this.call(depth);
       if (call === null)
         throw new Refusal(
           start,
@@ -185,7 +185,7 @@ class Scanner {
       calls.push(call);
       this.skipBlanks();
       if (this.take('|')) continue;
-      if (close === '}}' && /^-\}\}/.test(this.source.slice(this.at, this.at + 3)) && /\s/.test(this.source[this.at - 1] ?? '')) {
+      if (close === '}}' && this.source.startsWith('-}}', this.at) && /\s/.test(this.source[this.at - 1] ?? '')) {
         this.trimmed = true;
         this.at += 3;
         return calls;
@@ -196,31 +196,31 @@ class Scanner {
     }
   }
 
-  private call(openAt: number, close: '}}' | ')', depth: number): Call | null {
+  private call(depth: number): Call | null {
     const start = this.at;
     const word = /^[a-zA-Z_]\w*/.exec(this.source.slice(this.at))?.[0];
     if (word !== undefined) {
       this.at += word.length;
       if (!isFunctionName(word)) throw new Refusal(start, word.length, unknownWord(word));
-      return { name: word, operands: this.operands(openAt, close, depth) };
+      return { name: word, operands: this.operands(depth) };
     }
-    const operands = this.operands(openAt, close, depth);
+    const operands = this.operands(depth);
     if (operands.length === 0) return null;
     if (operands.length > 1) throw new Refusal(start, this.at - start, 'several values without a function; join them with printf or take the braces apart');
     return { name: null, operands };
   }
 
-  private operands(openAt: number, close: '}}' | ')', depth: number): Operand[] {
+  private operands(depth: number): Operand[] {
     const found: Operand[] = [];
     for (;;) {
       this.skipBlanks();
-      const operand = this.operand(openAt, close, depth);
+      const operand = this.operand(depth);
       if (operand === null) return found;
       found.push(operand);
     }
   }
 
-  private operand(openAt: number, _close: string, depth: number): Operand | null {
+  private operand(depth: number): Operand | null {
     const start = this.at;
     const rest = this.source.slice(start);
     const char = rest[0];
@@ -255,7 +255,6 @@ class Scanner {
     const word = /^[a-zA-Z_]\w*/.exec(rest)?.[0];
     if (word !== undefined)
       throw new Refusal(start, word.length, isFunctionName(word) ? `function ${word} as a value; put it in parentheses` : unknownWord(word));
-    void openAt;
     return null;
   }
 
@@ -519,7 +518,7 @@ function humanizeTimestamp(value: number): string {
 /** Go's `printf` with the verbs people use in alerts: %s %d %v %f %g %e %q %x %%, with flags, width and precision. */
 function printf(format: string, operands: readonly Value[]): string {
   let next = 0;
-  const text = format.replace(/%([-+0 ]*)(\d*)(?:\.(\d*))?([a-zA-Z%])/g, (whole, flags: string, width: string, precision: string | undefined, verb: string) => {
+  const text = format.replace(/%([-+0 ]*)(\d*)(?:\.(\d*))?([a-zA-Z%])/g, (_, flags: string, width: string, precision: string | undefined, verb: string) => {
     if (verb === '%') return '%';
     if (next >= operands.length) return `%!${verb}(MISSING)`;
     const value = operands[next] as Value;
@@ -527,7 +526,6 @@ function printf(format: string, operands: readonly Value[]): string {
     const digits = precision === undefined ? null : Number(precision || 0);
     let shown = formatVerb(verb, value, digits) ?? `%!${verb}(${typeof value === 'number' ? 'float64' : 'string'}=${formatValue(value)})`;
     if (flags.includes('+') && typeof value === 'number' && value >= 0) shown = `+${shown}`;
-    void whole;
     const wide = Math.min(Number(width || 0), 1000);
     if (flags.includes('-')) return shown.padEnd(wide);
     return flags.includes('0') && typeof value === 'number' ? shown.padStart(wide, '0') : shown.padStart(wide);

@@ -172,6 +172,7 @@ export type RollbackStepKind = 'control_plane' | 'converge' | 'smoke_test' | 'no
 export class Metrics {
   readonly #registry = new Registry();
   readonly #of: Instruments;
+  readonly #shownStates = new Map<string, VerdictKind | null>();
 
   /** `processMetrics`: also `process_*` and `nodejs_*` (off in tests that compare whole answers). */
   constructor(build: { readonly version: string; readonly revision?: string }, options: { readonly processMetrics?: boolean } = {}) {
@@ -189,6 +190,7 @@ export class Metrics {
   know(names: KnownNames): void {
     const of = this.#of;
     forgetOthers(of, names);
+    this.#shownStates.clear();
     for (const model of names.models) {
       for (const trigger of ownTriggers) for (const outcome of outcomes) of.rollbacks.inc({ model, trigger, outcome }, 0);
       for (const outcome of ['passed', 'failed']) of.smokeTests.inc({ model, outcome }, 0);
@@ -238,12 +240,20 @@ export class Metrics {
     of.evaluationFailures.inc({ rule_group: rule.group }, verdicts.filter((verdict) => verdict.kind === 'error').length);
     const gravest = Math.max(...verdicts.map((verdict) => verdictKinds.indexOf(verdict.kind)));
     const labels = { alertname: rule.alert, model: rule.model };
-    for (const [rank, state] of verdictKinds.entries()) of.ruleState.set({ ...labels, rule_group: rule.group, state }, rank === gravest ? 1 : 0);
+    this.#showState({ ...labels, rule_group: rule.group }, verdictKinds[gravest] ?? null);
     for (const version of before) for (const each of [of.value, of.threshold]) each.remove({ ...labels, version });
     for (const verdict of verdicts) {
       if (verdict.value !== null) of.value.set({ ...labels, version: verdict.version }, verdict.value);
       if (verdict.threshold !== null) of.threshold.set({ ...labels, version: verdict.version }, verdict.threshold);
     }
+  }
+
+  /** Six series a rule: written only when the state changes, since a fleet has thousands of rules. */
+  #showState(labels: { readonly alertname: string; readonly model: string; readonly rule_group: string }, state: VerdictKind | null): void {
+    const key = `${labels.rule_group}\0${labels.alertname}\0${labels.model}`;
+    if (this.#shownStates.get(key) === state) return;
+    this.#shownStates.set(key, state);
+    for (const kind of verdictKinds) this.#of.ruleState.set({ ...labels, state: kind }, kind === state ? 1 : 0);
   }
 
   /** All alerts that are pending or firing now. */
@@ -273,7 +283,8 @@ export class Metrics {
     const { model, trigger, outcome } = episode;
     this.#of.inProgress.set({ model }, 0);
     this.#of.startedSeconds.set({ model }, 0);
-    if (outcome === null) return;
+    const neverBegan = episode.startedAtMs === null && (episode.state === 'rejected' || episode.state === 'aborted');
+    if (outcome === null || neverBegan) return;
     this.#of.rollbacks.inc({ model, trigger, outcome });
     if (episode.finishedAtMs !== null)
       this.#of.rollbackDuration.observe({ model, outcome }, secondsBetween(episode.startedAtMs ?? episode.detectedAtMs, episode.finishedAtMs));

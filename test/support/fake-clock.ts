@@ -1,11 +1,12 @@
 import type { Clock } from '../../src/domain/ports.ts';
 
-type Sleeper = { readonly dueMs: number; readonly wake: () => void };
+type Sleeper = { dueMs: number; readonly wake: () => void };
 
 /** A clock that moves only when told; sleepers wake in order of their time. */
 export class FakeClock implements Clock {
   #nowMs: number;
   #sleepers: Sleeper[] = [];
+  #jumpedMs = 0;
 
   constructor(startMs = Date.UTC(2026, 10, 22, 12)) {
     this.#nowMs = startMs;
@@ -34,9 +35,17 @@ export class FakeClock implements Clock {
     });
   }
 
-  /** Sets the clock without waking anybody: a jump of the machine's clock. */
+  /** Sets the clock without waking anybody: a jump of the machine's clock. Timers run on, as they do on a real machine. */
   jump(toMs: number): void {
+    const byMs = toMs - this.#nowMs;
+    this.#sleepers = this.#sleepers.map((sleeper) => Object.assign(sleeper, { dueMs: sleeper.dueMs + byMs }));
+    this.#jumpedMs += byMs;
     this.#nowMs = toMs;
+  }
+
+  /** Time that really passed, whatever the clock was set to. */
+  livedMs(): number {
+    return this.#nowMs - this.#jumpedMs;
   }
 
   /** How many wait. */

@@ -5,7 +5,7 @@ import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../s
 type Server = { loaded: Set<string>; pendingLoads: Map<string, number>; serving: string; failed: Map<string, string> };
 
 export type FakePlaneOptions = {
-  readonly clock: Clock;
+  readonly clock: Clock & { livedMs?(): number };
   readonly serving: string;
   readonly endpoints?: readonly string[];
   /** Virtual time a load takes. */
@@ -20,7 +20,7 @@ export type FakePlaneOptions = {
  * Counts every change of what serves, so that a test can say «exactly once».
  */
 export class FakePlane implements ControlPlane {
-  readonly #clock: Clock;
+  readonly #clock: FakePlaneOptions['clock'];
   readonly #options: FakePlaneOptions;
   readonly #servers = new Map<string, Server>();
   /** Mutations that were carried out, in order. */
@@ -30,6 +30,12 @@ export class FakePlane implements ControlPlane {
   /** Set to make `observe` fail. */
   unreachable: string | null = null;
   refusals: readonly string[] = [];
+  /** Endpoints that cannot be read, while others answer. */
+  readonly unreadable = new Set<string>();
+  /** Set to make `observe` wait for it. */
+  hang: Promise<void> | null = null;
+  /** Set to make `plan` refuse. */
+  planRefusal: string | null = null;
   /** Called before each mutation; may throw to play a crash, or answer in the plane's place. */
   beforeApply: ((step: Step, inverse: boolean) => ApplyOutcome | undefined) | null = null;
   /** Called after each mutation was carried out: throw to play a crash after the write. */
@@ -61,20 +67,24 @@ export class FakePlane implements ControlPlane {
   }
 
   async observe(_target: unknown, options: { thorough: boolean }): Promise<Observation> {
-    await Promise.resolve();
+    await (this.hang ?? Promise.resolve());
     if (this.unreachable !== null) throw new PlaneError('transient', this.unreachable);
     this.#tick();
-    const endpoints = [...this.#servers].map(([endpoint, server]) => ({
-      endpoint,
-      versions: [...new Set([...server.loaded, ...server.pendingLoads.keys(), ...server.failed.keys()])].map((id) => ({
-        id,
-        state: stateOf(server, id),
-        ...(server.failed.has(id) && { detail: server.failed.get(id) ?? '' }),
-      })),
-      serving: [{ version: server.serving, share: 1 }],
-      routes: {},
-      config: { loaded: [...server.loaded] },
-    }));
+    const endpoints = [...this.#servers].map(([endpoint, server]) =>
+      this.unreadable.has(endpoint)
+        ? { endpoint, versions: [], serving: [], routes: {}, config: null, error: 'connection refused' }
+        : {
+            endpoint,
+            versions: [...new Set([...server.loaded, ...server.pendingLoads.keys(), ...server.failed.keys()])].map((id) => ({
+              id,
+              state: stateOf(server, id),
+              ...(server.failed.has(id) && { detail: server.failed.get(id) ?? '' }),
+            })),
+            serving: [{ version: server.serving, share: 1 }],
+            routes: {},
+            config: { loaded: [...server.loaded] },
+          },
+    );
     const shares = new Map<string, number>();
     for (const endpoint of endpoints) for (const { version } of endpoint.serving) shares.set(version, (shares.get(version) ?? 0) + 1 / endpoints.length);
     return {
@@ -90,6 +100,7 @@ export class FakePlane implements ControlPlane {
 
   plan(_target: unknown, observation: Observation, desired: Desired): PlanResult {
     if (desired.kind === 'unpin') return { kind: 'nothing' };
+    if (this.planRefusal !== null) return { kind: 'refused', reason: this.planRefusal };
     const to = desired.shares[0]?.version ?? '';
     const from = mainVersion(observation) ?? '';
     const endpoints = observation.endpoints.filter((endpoint) => endpoint.serving[0]?.version !== to).map((endpoint) => endpoint.endpoint);
@@ -123,7 +134,7 @@ export class FakePlane implements ControlPlane {
       server.pendingLoads.delete(to);
       server.failed.delete(to);
     } else if (step.phase === 'stage') {
-      if (!server.loaded.has(to)) server.pendingLoads.set(to, this.#clock.nowMs() + (this.#options.loadMs ?? 0));
+      if (!server.loaded.has(to)) server.pendingLoads.set(to, this.#livedMs() + (this.#options.loadMs ?? 0));
       this.#tick();
     } else if (server.serving !== to) {
       this.switches.push(`${step.endpoint}: ${server.serving} -> ${to}`);
@@ -147,10 +158,15 @@ export class FakePlane implements ControlPlane {
 
   async close(): Promise<void> {}
 
+  /** Servers load in real time, whatever our clock shows. */
+  #livedMs(): number {
+    return this.#clock.livedMs?.() ?? this.#clock.nowMs();
+  }
+
   #tick(): void {
     for (const server of this.#servers.values()) {
       for (const [version, dueMs] of server.pendingLoads) {
-        if (dueMs > this.#clock.nowMs()) continue;
+        if (dueMs > this.#livedMs()) continue;
         server.pendingLoads.delete(version);
         const reason = this.#options.broken?.[version];
         if (reason === undefined) server.loaded.add(version);

@@ -10,10 +10,14 @@ export class FakeSource implements Source {
   /** Set to make every answer an error. */
   failure: string | null = null;
   readonly askExpr = null;
-  readonly history = null;
+  /** Set to give the source a history. */
+  history: Source['history'] = null;
+  /** Windows that were asked for, ms. */
+  readonly windows: number[] = [];
 
   async ask(questions: readonly Question[], atMs: number): Promise<ReadonlyMap<string, Answer>> {
     await Promise.resolve();
+    this.windows.push(...questions.map((question) => question.windowMs));
     return new Map(
       questions.map((question) => [question.id, this.failure === null ? this.#answer(question, atMs) : { kind: 'error' as const, reason: this.failure }]),
     );

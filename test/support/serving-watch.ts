@@ -9,7 +9,7 @@ export type ServingWatch = {
 };
 
 /** Asks every server again and again which version answers a client who names none. */
-export function watchServing(clients: readonly ServingClient[], model: string, everyMs = 50): ServingWatch {
+export function watchServing(clients: readonly ServingClient[], model: string, everyMs = 150): ServingWatch {
   const stopping = new AbortController();
   const histories = clients.map((): string[] => []);
   const watching = clients.map(async (client, index) => {

@@ -19,11 +19,12 @@ import { until } from './until.ts';
 export const modelName = 'fraud-detector';
 export const served = 'fraud';
 
-const metricsPath = '/monitoring/prometheus/metrics';
+/** Where the servers show their own metrics. */
+export const metricsPath = '/monitoring/prometheus/metrics';
 type Settings = Readonly<Record<string, unknown>>;
 
-/** What must be known to write a source's settings. */
-export type Places = { readonly rest: readonly string[] };
+/** What must be known to write settings: `host:port` of the servers' REST, and a way to close with the stage what is opened for them. */
+export type Places = { readonly rest: readonly string[]; readonly defer: (close: () => Promise<void> | void) => void };
 
 /** What a stage has that another has not; everything else is short windows and version 1 vouched for. */
 export type StageOptions = {
@@ -36,10 +37,10 @@ export type StageOptions = {
   /** Servers with the same folder and the same list. Default 1. */
   readonly servers?: number;
   readonly flags?: Partial<Flags>;
-  /** Unversioned requests per second over all servers. Default 60; 0: none. */
+  /** Unversioned requests per second over all servers. Default 25; 0: none. */
   readonly load?: number;
   /** Kind and settings of the source. Default: `scrape`, twice a second. */
-  readonly source?: (places: Places) => Settings;
+  readonly source?: (places: Places) => Settings | Promise<Settings>;
   /** Keys of the model, of its `rollback` and of the control plane, instead of the default ones. */
   readonly model?: Settings;
   readonly rollback?: Settings;
@@ -49,8 +50,10 @@ export type StageOptions = {
   readonly slackPath?: string;
   /** Default: one prediction of the target. `null`: none. */
   readonly smokeTest?: ((places: Places) => Settings) | null;
-  /** Rules of the one group. Default: {@link errorRatioRule}. */
+  /** Rules of the model's group. Default: {@link errorRatioRule}. */
   readonly rules?: readonly Settings[];
+  /** Sources, models and groups of rules beside these. */
+  readonly more?: { readonly sources?: readonly Settings[]; readonly models?: readonly Settings[]; readonly groups?: readonly Settings[] };
 };
 
 /** One server with its client, and what it was told. */
@@ -88,7 +91,7 @@ export type Stage = AsyncDisposable & {
 /** More than 5 % of the requests of ten seconds fail. */
 export const errorRatioRule = {
   alert: 'ModelErrorRatioHigh',
-  condition: { error_ratio: { window: '10s', above: '5%', min_requests: 40 } },
+  condition: { error_ratio: { window: '10s', above: '5%', min_requests: 20 } },
   for: '1s',
   labels: { severity: 'page' },
   annotations: { summary: '{{ $labels.model }} v{{ $labels.version }}: {{ $value | humanizePercentage }} of requests fail' },
@@ -117,12 +120,12 @@ export async function setStageFromFiles(options: StageOptions = {}): Promise<Sta
   const servers = await Promise.all(Array.from({ length: options.servers ?? 1 }, startServer));
   const slack = await startSlackEndpoint(options.slackPath);
   owned.defer(async () => await slack.close());
-  const places: Places = { rest: servers.map(({ server }) => new URL(server.rest).host) };
+  const places: Places = { rest: servers.map(({ server }) => new URL(server.rest).host), defer: (close) => owned.defer(close) };
   await writeFiles(paths, options, { places, grpc: servers.map(({ server }) => server.grpc), slackUrl: slack.url });
   const load = openLoad(
     owned,
     servers.map(({ server }) => server.rest),
-    options.load ?? 60,
+    options.load ?? 25,
   );
 
   const stack = owned.move();
@@ -167,7 +170,7 @@ async function openServer(owned: AsyncDisposableStack, paths: Paths, flags: Part
       monitoring_config_file: monitoring,
       reload_journal_file: reloadJournal,
       file_system_poll_wait_seconds: 0.1,
-      manage_state_interval_micros: 20_000,
+      manage_state_interval_micros: 50_000,
       max_num_load_retries: 0,
       ...flags,
     },
@@ -211,7 +214,7 @@ function ordersOf(records: readonly ReloadRecord[]): readonly string[] {
 function openLoad(owned: AsyncDisposableStack, endpoints: readonly string[], ratePerSecond: number): Load | null {
   if (ratePerSecond === 0) return null;
   const stop = new AbortController();
-  const load = generateLoad({ endpoints: [...endpoints], model: served, ratePerSecond, timeoutMs: 2_000, signal: stop.signal });
+  const load = generateLoad({ endpoints: [...endpoints], model: served, ratePerSecond, timeoutMs: 10_000, signal: stop.signal });
   owned.defer(async () => {
     stop.abort();
     await load.done;
@@ -228,13 +231,13 @@ async function writeFiles(
   const configFolder = join(paths.folder, 'config');
   await mkdir(join(paths.folder, 'rules'), { recursive: true });
   await mkdir(configFolder, { recursive: true });
-  const source = options.source?.(places) ?? scrapeSource(places);
+  const source = (await options.source?.(places)) ?? scrapeSource(places);
   const smokeTest = options.smokeTest === null ? null : (options.smokeTest?.(places) ?? onePrediction(places));
   const config = {
     global: { evaluation_interval: '1s', external_labels: { cluster: 'e2e' } },
     rule_files: ['../rules/*.yaml'],
     journal: { sqlite: { path: '../data/rollbackd.db' } },
-    sources: [{ name: 'metrics', ...source }],
+    sources: [{ name: 'metrics', ...source }, ...(options.more?.sources ?? [])],
     control_planes: [
       {
         name: 'tfs',
@@ -266,12 +269,15 @@ async function writeFiles(
         ...(smokeTest === null ? {} : { smoke_test: smokeTest }),
         ...options.model,
       },
+      ...(options.more?.models ?? []),
     ],
-    route: { receiver: 'ml-oncall' },
+    // Alerts would come late and mix with the messages of episodes; they have tests of their own.
+    route: { receiver: 'ml-oncall', group_wait: '1h' },
     receivers: [{ name: 'ml-oncall', slack_configs: [{ api_url_file: 'slack-url', ...options.slack }] }],
   };
   await writeFile(paths.configFile, stringify(config));
-  await writeFile(paths.rulesFile, stringify({ groups: [{ name: modelName, model: modelName, interval: '1s', rules: options.rules ?? [errorRatioRule] }] }));
+  const group = { name: modelName, model: modelName, interval: '1s', rules: options.rules ?? [errorRatioRule] };
+  await writeFile(paths.rulesFile, stringify({ groups: [group, ...(options.more?.groups ?? [])] }));
   await writeFile(join(configFolder, 'slack-url'), `${found.slackUrl}\n`, { mode: 0o600 });
 }
 

@@ -44,6 +44,8 @@ export type StageOptions = {
   readonly rules?: readonly Rule[];
   readonly smoke?: SmokeRunner;
   readonly forceDryRun?: boolean;
+  /** Further models, each on a plane of its own. */
+  readonly others?: readonly { readonly model: Partial<Model> & { readonly name: string }; readonly plane: FakePlane }[];
 };
 
 export const passingSmoke: SmokeRunner = { run: async () => [{ name: 'one transaction', outcome: 'passed', durationMs: 5, detail: '' }] };
@@ -52,10 +54,19 @@ export const passingSmoke: SmokeRunner = { run: async () => [{ name: 'one transa
 export async function setStage(options: StageOptions): Promise<{ app: App; teller: FakeTeller; runtime: Runtime; model: Model }> {
   const model = aModel(options.model);
   const rules = options.rules ?? [aRule({ model: model.name })];
-  const planes = new Map([['tfs', options.plane]]);
+  const others = (options.others ?? []).map(({ model: changes, plane }) => ({ model: aModel({ ...changes, controlPlane: changes.name }), plane }));
+  const planes = new Map([['tfs', options.plane], ...others.map(({ model: other, plane }) => [other.name, plane] as const)]);
   const runtime: Runtime = {
-    models: new Map([[model.name, model]]),
-    groups: [{ name: 'fraud', model: model.name, intervalMs: 5_000, rules }],
+    models: new Map([model, ...others.map((other) => other.model)].map((each) => [each.name, each])),
+    groups: [
+      { name: 'fraud', model: model.name, intervalMs: 5_000, rules },
+      ...others.map(({ model: { name } }) => ({
+        name,
+        model: name,
+        intervalMs: 5_000,
+        rules: [aRule({ id: `${name}/ErrorsHigh`, group: name, model: name })],
+      })),
+    ],
     sources: new Map([['prom', options.source]]),
     planes,
     observer: new Observer({ planes, clock: options.clock, log: silentLog }),

@@ -11,7 +11,7 @@ export class NeverCameError extends Error {
 /**
  * Looks again and again until there is something; a look that throws counts as nothing.
  * @param what completes the sentence «waited for …»
- * @param options.withinMs default 30 s; `options.everyMs` default 50 ms; `options.seen` tells more when it did not come
+ * @param options.withinMs default 30 s; `options.everyMs` default 150 ms; `options.seen` tells more when it did not come
  * @throws {NeverCameError} with the last failure as its cause
  */
 export async function until<Found>(
@@ -19,7 +19,7 @@ export async function until<Found>(
   look: () => Promise<Found | Nothing> | Found | Nothing,
   options: { withinMs?: number; everyMs?: number; seen?: () => string | Promise<string> } = {},
 ): Promise<Found> {
-  const { withinMs = 30_000, everyMs = 50 } = options;
+  const { withinMs = 30_000, everyMs = 150 } = options;
   const deadlineMs = performance.now() + withinMs;
   for (;;) {
     let failure: unknown;

@@ -21,8 +21,8 @@ export function judgeAll(measured: readonly Measured[], memory: Memory, context:
       verdicts.push(result.verdict);
       const matters = result.state.breachingSinceMs !== null || result.state.firingSinceMs !== null;
       const mattered = before !== null && (before.breachingSinceMs !== null || before.firingSinceMs !== null);
-      if (matters) journalled[ruleStateKey(rule.id, version)] = result.state;
-      else if (mattered) journalled[ruleStateKey(rule.id, version)] = null;
+      if (matters && memory.isWorthWriting(before, result.state)) journalled[ruleStateKey(rule.id, version)] = result.state;
+      if (!matters && mattered) journalled[ruleStateKey(rule.id, version)] = null;
       memory.holdRuleState(result.state);
     }
   }

@@ -57,9 +57,19 @@ export class MeasurePlan {
     return this.read(new Map([...counted, ...evaluated]));
   }
 
+  /** The same, when nothing may be asked or believed. */
+  fail(reason: string): ReadonlyMap<string, readonly Measured[]> {
+    return this.read(new Map([...this.#questions.keys(), ...this.#exprs.keys()].map((id) => [id, { kind: 'error', reason }])));
+  }
+
   /** Reads given answers back into measurements, per model. */
   read(answers: ReadonlyMap<string, Answer>): ReadonlyMap<string, readonly Measured[]> {
-    return new Map(this.#tasks.map(({ task, asked }) => [task.model.name, asked.map((question) => read(task, question, answers))]));
+    return new Map(
+      this.#tasks.map(({ task, asked }) => {
+        const nameOf = versionName(task);
+        return [task.model.name, asked.map((question) => read({ ...task, nameOf, nowMs: this.#nowMs }, question, answers))];
+      }),
+    );
   }
 
   #askFor(task: MeasureTask, rule: Rule): Asked {
@@ -116,7 +126,9 @@ function errorSelector(model: Model): { metric: string; matchers: readonly Match
     : { metric: errors.metric, matchers: errors.matchers };
 }
 
-function read(task: MeasureTask, asked: Asked, answers: ReadonlyMap<string, Answer>): Measured {
+type ReadTask = MeasureTask & { readonly nameOf: (metricVersion: string) => string | null; readonly nowMs: number };
+
+function read(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>): Measured {
   const error = firstError(asked, answers);
   const collected = new Map<string, MutableMeasurement>();
   const at = (version: string): MutableMeasurement => {
@@ -153,8 +165,8 @@ function ambiguity(task: MeasureTask): string | null {
   return `versions ${task.serving.join(' and ')} serve at once and the metrics carry no version label (attribution: serving)`;
 }
 
-function fill(task: MeasureTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {
-  const nameOf = versionName(task);
+function fill(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {
+  const { nameOf } = task;
   const each = <V>(id: string | undefined, kind: Answer['kind'], use: (found: MutableMeasurement, value: V) => void): void => {
     const answer = id === undefined ? undefined : answers.get(id);
     if (answer === undefined || answer.kind !== kind || !('byVersion' in answer)) return;
@@ -180,15 +192,21 @@ function fill(task: MeasureTask, asked: Asked, answers: ReadonlyMap<string, Answ
   fillExpr(task, asked, answers, at);
 }
 
-function fillExpr(task: MeasureTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {
+function fillExpr(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {
   const answer = asked.expr === undefined ? undefined : answers.get(asked.expr);
   if (answer?.kind !== 'expr') return;
-  const nameOf = versionName(task);
+  const { nameOf } = task;
   const { attribution } = task.model;
+  const { condition } = asked.rule;
+  const rangeMs = condition.kind === 'expr' ? condition.rangeMs || exprWindowMs : 0;
+  // An expression cannot be cut: what it found may be the doing of the version that served before.
+  const reachesBehind = attribution.kind === 'serving' && task.sinceMs !== null && task.nowMs - task.sinceMs < rangeMs;
   for (const element of answer.elements) {
     const label = attribution.kind === 'label' ? element.labels[attribution.label] : '';
     const version = label === undefined ? null : nameOf(label);
-    if (version !== null) at(version).value = element.value;
+    if (version === null) continue;
+    if (reachesBehind) at(version).error = 'the range of the expression reaches behind the time since which this version serves';
+    else at(version).value = element.value;
   }
 }
 
