@@ -6,6 +6,8 @@ const setupFiles = ['test/support/no-network.ts'];
 export default defineConfig({
   test: {
     reporters: ['default'],
+    // Most long tests wait for processes: more workers than cores shorten the run.
+    maxWorkers: 3,
     projects: [
       {
         test: {

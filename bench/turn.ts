@@ -61,7 +61,8 @@ await compareQueries(prometheus, questions, queries);
 console.log(describeMachine());
 
 async function readFleet(): Promise<Config> {
-  const file = await writeFleetFiles(folder, fleetSize, { prometheusUrl: prometheus.url, grpc: '127.0.0.1:1' });
+  const planes = [{ grpc: '127.0.0.1:1', modelConfigFile: '/models.config', models: fleetSize.models }];
+  const file = await writeFleetFiles(folder, fleetSize, { prometheusUrl: prometheus.url, planes });
   const loaded = await loadConfig(file, registries);
   if (loaded.config === null) throw new Error(JSON.stringify(loaded.diagnostics));
   return loaded.config;
@@ -75,7 +76,7 @@ async function compareTurns({ url, pid }: FilledPrometheus, asked: readonly Plan
   owned.defer(async () => await journal.close());
   const source = createPrometheusSource(prometheusSchema.parse({ url, timeout: '60s' }), { clock: realClock, log: silentLog });
   owned.defer(async () => await source.close());
-  const planes = new Map([['tfs', new FakePlane({ clock, serving: '2' })]]);
+  const planes = new Map([['tfs-0', new FakePlane({ clock, serving: '2' })]]);
   const observer = new Observer({ planes, clock, log: silentLog });
   const runtime: Runtime = {
     models: new Map(config.models.map((model) => [model.name, model])),

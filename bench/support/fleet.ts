@@ -50,17 +50,21 @@ const modelsPerFile = 50;
 /** Writes the daemon's file and its rule files, as SREs would. @returns the path of the daemon's file */
 export async function writeFleetFiles(folder: string, options: FleetOptions, places: FleetPlaces): Promise<string> {
   const names = Array.from({ length: options.models }, (_, index) => modelName(index));
+  const planeOf = places.planes.flatMap(({ models }, index) => Array.from({ length: models }, () => `tfs-${index}`));
   const matchers = (model: string): string => `model="${model}"`;
   const settings = {
     global: { evaluation_interval: places.interval ?? '15s' },
     rule_files: ['../rules/*.yaml'],
     journal: { sqlite: { path: '../data/rollbackd.db' } },
     sources: [{ name: 'prom', prometheus: { url: places.prometheusUrl, timeout: '60s' } }],
-    control_planes: [{ name: 'tfs', tensorflow_serving: { endpoints: [places.grpc], model_config_file: '../models/models.config' } }],
-    models: names.map((name) => ({
+    control_planes: places.planes.map(({ grpc, modelConfigFile }, index) => ({
+      name: `tfs-${index}`,
+      tensorflow_serving: { endpoints: [grpc], model_config_file: modelConfigFile },
+    })),
+    models: names.map((name, index) => ({
       name,
       source: 'prom',
-      control_plane: 'tfs',
+      control_plane: planeOf[index],
       plane: { model: name },
       version_label: 'version',
       signals: {
@@ -85,8 +89,8 @@ export async function writeFleetFiles(folder: string, options: FleetOptions, pla
 
 export type FleetPlaces = {
   readonly prometheusUrl: string;
-  /** `host:port` of the model server. */
-  readonly grpc: string;
+  /** Model servers: `host:port`, the list they started with, and how many models of the fleet each serves. */
+  readonly planes: readonly { readonly grpc: string; readonly modelConfigFile: string; readonly models: number }[];
   /** evaluation_interval, default 15s */
   readonly interval?: string;
 };
