@@ -6,8 +6,8 @@ const setupFiles = ['test/support/no-network.ts'];
 export default defineConfig({
   test: {
     reporters: ['default'],
-    // Most long tests wait for processes: more workers than cores shorten the run.
-    maxWorkers: 3,
+    // Two files at a time on two cores: the long ones mostly wait for processes of their own.
+    maxWorkers: 2,
     projects: [
       {
         test: {

@@ -54,6 +54,8 @@ describe('renderTable', () => {
     try {
       delete process.env['NO_COLOR'];
       delete process.env['FORCE_COLOR'];
+      // Node takes a CI machine for one without colours.
+      delete process.env['CI'];
       process.env['TERM'] = 'xterm-256color';
       expect(renderTable([{ name: 'bad', age: 1 }], columns, { wide: false, stream: terminal })).toContain('\u001b[31mbad\u001b[39m    1');
       expect(renderTable([{ name: 'bad', age: 1 }], columns, { wide: false, stream: pipe })).not.toContain('\u001b');
