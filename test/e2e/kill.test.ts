@@ -2,10 +2,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { EpisodeView } from '../../src/domain/episode-view.ts';
-import type { StoredEvent } from '../../src/domain/event.ts';
 import type { DaemonProcess } from '../support/daemon-process.ts';
-import { type ServingWatch, watchServing } from '../support/serving-watch.ts';
-import { describeDaemon, type Stage, type StageOptions, served, setStageFromFiles, untilFinished } from '../support/stage-files.ts';
+import { expectEndedOnce, setWatchedStage } from '../support/ended-once.ts';
+import { describeDaemon, type Stage, served } from '../support/stage-files.ts';
 import { until } from '../support/until.ts';
 
 /** Kills the daemon when its newest episode is in the state, and makes sure by the journal that it died there. */
@@ -17,53 +16,6 @@ async function killIn(state: string, stage: Stage, daemon: DaemonProcess): Promi
   await daemon.kill();
   expect(await stage.readJournal(async (journal) => (await journal.episode(found.id))?.state)).toBe(state);
   return found;
-}
-
-/** Sees to the end: one episode, one end, one change of what serves per server, each message under one id. */
-async function expectEndedOnce(stage: Stage, run: { daemon: DaemonProcess; starts: number; killed: EpisodeView; watch: ServingWatch }): Promise<void> {
-  const { daemon, starts, killed, watch } = run;
-  const episode = await untilFinished(daemon);
-
-  expect(episode).toMatchObject({ id: killed.id, state: 'succeeded', outcome: 'success', from: '2', to: '1' });
-  expect(await daemon.rollbacks()).toHaveLength(1);
-  const isDone = ({ state }: { state: string }): boolean => state === 'done';
-  expect(episode.steps.filter((step) => !isDone(step))).toEqual([]);
-  await until('Slack to be told', () => stage.slack.deliveries.some(({ text }) => text.includes('rollback success')));
-  expect(await daemon.stop()).toEqual({ code: 0, signal: null });
-  await watch.stop();
-  for (const history of watch.history()) expect(history).toEqual(['2', '1']);
-  for (const { client, orders } of stage.servers) {
-    expect(await orders()).toEqual(['1+2', '1']);
-    expect(await client.restVersion(served)).toBe('1');
-  }
-  await stage.readJournal(async (journal) => {
-    expect(await journal.verify()).toMatchObject({ ok: true });
-    expect(journal.epoch).toBe(starts);
-    const stored = await journal.events(0, 10_000);
-    const events = stored.map(({ event }: StoredEvent) => event);
-    expect(events.filter(({ type }) => type === 'episode_opened')).toHaveLength(1);
-    expect(events.filter((event) => event.type === 'episode_state' && event.outcome !== undefined)).toHaveLength(1);
-    expect(events.filter((event) => event.type === 'episode_state' && event.changes?.switchedAtMs != null)).toHaveLength(1);
-    const messages = events.flatMap((event) => (event.type === 'message_enqueued' ? [event.message.id] : []));
-    expect(new Set(messages).size).toBe(messages.length);
-    // That it has started is told after 30 s, to be dropped by then.
-    expect((await journal.outbox()).filter(({ kind }) => kind !== 'episode_started')).toEqual([]);
-  });
-  // Told at most twice (sent, and killed before that was written down), and then in the same words.
-  const finished = stage.slack.deliveries.filter(({ text }) => text.includes('rollback success'));
-  expect(new Set(finished.map(({ body }) => body)).size).toBe(1);
-  expect(finished.length).toBeLessThanOrEqual(2);
-  expect(stage.slack.deliveries.every(({ text }) => text.includes(killed.id))).toBe(true);
-}
-
-async function setStage(options: StageOptions): Promise<{ stage: Stage; watch: ServingWatch }> {
-  const stage = await setStageFromFiles(options);
-  const watch = watchServing(
-    stage.servers.map(({ client }) => client),
-    served,
-  );
-  stage.defer(watch.stop);
-  return { stage, watch };
 }
 
 async function approve(daemon: DaemonProcess, id: string): Promise<void> {
@@ -79,7 +31,7 @@ const waitingSmokeTest = 'echo x >> runs\n[ "$(wc -l < runs)" -lt 2 ] && exit 0\
 
 describe.concurrent('kill -9, then a start on the same files', { timeout: 150_000 }, () => {
   it('while it waits for approval, and when it is planned: it still waits, the question is asked once more in the same words, then it goes on', async () => {
-    const { stage, watch } = await setStage({ rollback: { require_approval: 'always' } });
+    const { stage, watch } = await setWatchedStage({ rollback: { require_approval: 'always' } });
     await using _ = stage;
     // No answer: so the message is under way when the process dies.
     stage.slack.answer('hang');
@@ -102,7 +54,7 @@ describe.concurrent('kill -9, then a start on the same files', { timeout: 150_00
   });
 
   it('while it switches, one server of two behind it, and while it waits for the switch to be confirmed', async () => {
-    const { stage, watch } = await setStage({ versions: { 1: {}, 2: { fail_ratio: 0.2, unload_ms: 2_500 } }, servers: 2 });
+    const { stage, watch } = await setWatchedStage({ versions: { 1: {}, 2: { fail_ratio: 0.2, unload_ms: 2_500 } }, servers: 2 });
     await using _ = stage;
     const first = await stage.startDaemon();
     await until(
@@ -134,7 +86,7 @@ describe.concurrent('kill -9, then a start on the same files', { timeout: 150_00
   });
 
   it('while the target is staged, in the middle of the smoke test of what serves now, and while the numbers are watched', async () => {
-    const { stage, watch } = await setStage({
+    const { stage, watch } = await setWatchedStage({
       versions: { 1: { load_ms: 2_500 }, 2: { fail_ratio: 0.2 } },
       smokeTest: () => ({ timeout: '20s', requests: [{ name: "the team's own tests", command: { argv: ['/bin/sh', 'smoke.sh', '{{ $to }}'] } }] }),
     });
@@ -160,7 +112,7 @@ describe.concurrent('kill -9, then a start on the same files', { timeout: 150_00
 
 describe.concurrent('SIGTERM', { timeout: 120_000 }, () => {
   it('while it switches: the switch is brought to its end, the watch is handed over to the next process', async () => {
-    const { stage, watch } = await setStage({ versions: { 1: {}, 2: { fail_ratio: 0.2, unload_ms: 2_500 } } });
+    const { stage, watch } = await setWatchedStage({ versions: { 1: {}, 2: { fail_ratio: 0.2, unload_ms: 2_500 } } });
     await using _ = stage;
     const first = await stage.startDaemon();
     const open = await until('the switch', async () => (await first.rollbacks()).find(({ state }) => state === 'switching'), {

@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { DaemonProcess } from '../support/daemon-process.ts';
 import { watchServing } from '../support/serving-watch.ts';
@@ -44,22 +43,20 @@ async function untilDecided(daemon: DaemonProcess, reason: string): Promise<void
   });
 }
 
-/** Sends to one version by its number until the stage ends. */
+/** Sends to one version by its number, whether or not it answers in time, until the stage ends. */
 function sendToVersion(stage: Stage, version: string, everyMs: number): void {
-  const stop = new AbortController();
-  const sending = (async () => {
-    while (!stop.signal.aborted) {
-      const url = `${stage.servers[0]!.server.rest}/v1/models/${served}/versions/${version}:predict`;
-      await fetch(url, { method: 'POST', body: '{"instances": [[1]]}', signal: AbortSignal.timeout(2_000) }).then(
-        async (answer) => await answer.arrayBuffer(),
-        () => undefined,
-      );
-      await sleep(everyMs, undefined, { signal: stop.signal }).catch(() => undefined);
-    }
-  })();
+  const url = `${stage.servers[0]!.server.rest}/v1/models/${served}/versions/${version}:predict`;
+  const underWay = new Set<Promise<unknown>>();
+  const timer = setInterval(() => {
+    const one = fetch(url, { method: 'POST', body: '{"instances": [[1]]}', signal: AbortSignal.timeout(5_000) })
+      .then(async (answer) => await answer.arrayBuffer())
+      .catch(() => undefined)
+      .finally(() => underWay.delete(one));
+    underWay.add(one);
+  }, everyMs);
   stage.defer(async () => {
-    stop.abort();
-    await sending;
+    clearInterval(timer);
+    await Promise.all(underWay);
   });
 }
 
@@ -70,17 +67,22 @@ describe.concurrent('rollbackd does not roll back', { timeout: 100_000 }, () => 
       versions: { 1: {}, 2: {} },
       entry: { versions: [1, 2] },
       flags: { extra_versioned_metrics: true },
-      load: 30,
+      load: 25,
       source: ({ rest }) => ({ scrape: { scrape_interval: '500ms', metrics_path: '/metrics', static_configs: [{ targets: rest }] } }),
       model: gatewaySignals,
       rules: [rule],
     });
-    sendToVersion(stage, '1', 30);
+    sendToVersion(stage, '1', 20);
     const daemon = await stage.startDaemon();
     await until('both to be well', async () => (await daemon.model()).verdicts.filter(({ verdict }) => verdict === 'ok').length === 2, {
       seen: async () => await describeDaemon(daemon),
     });
-    await Promise.all(['1', '2'].map(async (version) => await stage.repository.setBehaviour(served, version, { fail_ratio: 0.3 })));
+    // The would-be target first, so that it is seen to fail by the time the other is judged.
+    await stage.repository.setBehaviour(served, 1, { fail_ratio: 0.3 });
+    await until('version 1 to be seen failing', async () =>
+      (await daemon.model()).verdicts.some(({ version, verdict }) => version === '1' && verdict === 'breach'),
+    );
+    await stage.repository.setBehaviour(served, 2, { fail_ratio: 0.3 });
     await untilDecided(daemon, 'breach_everywhere');
     await untilJudged(daemon, 3);
 

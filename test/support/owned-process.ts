@@ -1,4 +1,4 @@
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 
@@ -17,16 +17,30 @@ export type OwnedProcess = {
   readonly kill: (signal: NodeJS.Signals) => void;
 };
 
-const running = new Set<ChildProcess>();
+const running = new Set<number>();
 // A worker that is ended in the middle of a test leaves nobody behind.
 process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
+  for (const pid of running) killQuietly(pid);
 });
+
+/** Sees to it that a process does not outlive this one. @returns to be called when it has ended */
+export function ownProcess(pid: number): () => void {
+  running.add(pid);
+  return () => void running.delete(pid);
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It is gone.
+  }
+}
 
 /** Starts one; `program` is not looked up by a shell. */
 export function startOwnedProcess(program: string, args: readonly string[], options: Pick<SpawnOptions, 'cwd' | 'env'> = {}): OwnedProcess {
   const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
-  running.add(child);
+  const disown = ownProcess(child.pid ?? 0);
   const out = collect(child.stdout);
   const err = collect(child.stderr);
   let ending: Ending | null = null;
@@ -37,7 +51,7 @@ export function startOwnedProcess(program: string, args: readonly string[], opti
       return { code: null, signal: null };
     })
     .then((found) => {
-      running.delete(child);
+      disown();
       ending = found;
       return found;
     });

@@ -5,6 +5,7 @@ import { stringify } from 'yaml';
 import { openJournalReadOnly, type SqlJournal } from '../../src/adapters/journal/index.ts';
 import type { EpisodeView } from '../../src/domain/episode-view.ts';
 import { type CliResult, type DaemonProcess, runCli, startDaemonProcess } from './daemon-process.ts';
+import { ownProcess } from './owned-process.ts';
 import { createServingClient, type ServingClient } from './serving-client.ts';
 import { type SlackEndpoint, startSlackEndpoint } from './slack-endpoint.ts';
 import type { Behaviour } from './tensorflow-serving/core/behaviour.ts';
@@ -177,9 +178,7 @@ async function openServer(owned: AsyncDisposableStack, paths: Paths, flags: Part
   });
   // The stop of a process that a test has stopped by SIGSTOP would never come.
   owned.defer(async () => await server.kill('SIGKILL'));
-  const killAtExit = (): void => void killQuietly(server.pid);
-  process.once('exit', killAtExit);
-  owned.defer(() => void process.off('exit', killAtExit));
+  owned.defer(ownProcess(server.pid));
   const client = createServingClient(server);
   owned.defer(() => client.close());
   const reloads = async (): Promise<readonly ReloadRecord[]> =>
@@ -188,14 +187,6 @@ async function openServer(owned: AsyncDisposableStack, paths: Paths, flags: Part
       .filter((line) => line !== '')
       .map((line) => JSON.parse(line) as ReloadRecord);
   return { server, client, reloads, orders: async () => ordersOf(await reloads()) };
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It is gone.
-  }
 }
 
 type SentModel = { readonly name: string; readonly model_version_policy?: { readonly specific?: { readonly versions: readonly string[] } } };
