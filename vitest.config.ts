@@ -7,6 +7,7 @@ export default defineConfig({
   test: {
     reporters: ['default'],
     // Two files at a time on two cores: the long ones mostly wait for processes of their own.
+    // Two files at a time on two cores: the long ones mostly wait for processes of their own.
     maxWorkers: 2,
     projects: [
       {

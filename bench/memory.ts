@@ -37,10 +37,20 @@ const variants = [{ name: "Node's defaults", flags: [] as string[] }, ...wantedF
 const rows: string[][] = [];
 for (const { name, flags } of variants) {
   const idle = await watch([...flags, child, 'idle', '--seconds=10'], { forMs: 6_000 });
-  const paced = await watch([...flags, main, 'run', '--config.file', configFile, '--web.listen-address', '127.0.0.1:0', '--log.level', 'error'], { forMs: seconds * 1000 });
+  const paced = await watch([...flags, main, 'run', '--config.file', configFile, '--web.listen-address', '127.0.0.1:0', '--log.level', 'error'], {
+    forMs: seconds * 1000,
+  });
   const hurried = await watch([...flags, child, 'turns', configFile, `--turns=${turns}`], { forMs: 600_000 });
   const above = (mb: number): string => `+${(mb - median(idle.late)).toFixed(0)}`;
-  rows.push([name, median(idle.late).toFixed(0), above(median(paced.late)), above(paced.peak), above(median(hurried.late)), above(hurried.peak), drift(hurried.late)]);
+  rows.push([
+    name,
+    median(idle.late).toFixed(0),
+    above(median(paced.late)),
+    above(paced.peak),
+    above(median(hurried.late)),
+    above(hurried.peak),
+    drift(hurried.late),
+  ]);
 }
 console.log(`\n${fleetSize.models} models × ${fleetSize.versions} versions × ${fleetSize.rules} rules; MB resident (10^6 bytes): idle, and above it`);
 console.log(`the daemon as it runs: a turn every 5 s for ${seconds} s; back to back: ${turns} turns without a pause; medians of the second half, and peaks`);

@@ -38,7 +38,13 @@ const buckets: readonly (readonly [bound: string, share: number])[] = [
 
 const rules = [
   { alert: 'ModelErrorRatioHigh', condition: { error_ratio: { window: '5m', above: '5%' } }, for: '30s', labels: { severity: 'page' }, rollback: {} },
-  { alert: 'ModelLatencyP99High', condition: { latency: { quantile: 0.99, window: '5m', above: '2s' } }, for: '30s', labels: { severity: 'page' }, rollback: {} },
+  {
+    alert: 'ModelLatencyP99High',
+    condition: { latency: { quantile: 0.99, window: '5m', above: '2s' } },
+    for: '30s',
+    labels: { severity: 'page' },
+    rollback: {},
+  },
   // Only tells; the quietest of the models are below it and fire all the time.
   { alert: 'ModelTrafficLow', condition: { request_rate: { window: '5m', below: 1.02 } } },
   { alert: 'ModelLatencyP50High', condition: { latency: { quantile: 0.5, window: '5m', above: '200ms' } } },
