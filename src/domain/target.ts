@@ -1,4 +1,5 @@
 import { isKnownGood } from './ledger.ts';
+import { lookUp } from './lookup.ts';
 import type { RollbackPolicy } from './model.ts';
 import type { Observation } from './observation.ts';
 import type { LedgerEntry, QuarantineEntry } from './records.ts';
@@ -43,7 +44,7 @@ function candidates(input: TargetInput): readonly Candidate[] {
   const { to } = input.policy;
   if (to.kind === 'version') return [{ version: to.version, depth: 1, named: true, why: () => 'named by rollback.to' }];
   if (to.kind === 'label') {
-    const versions = new Set(input.observation.endpoints.map((endpoint) => endpoint.routes[to.label]).filter((found) => found !== undefined));
+    const versions = new Set(input.observation.endpoints.map((endpoint) => lookUp(endpoint.routes, to.label)).filter((found) => found !== undefined));
     // Endpoints that disagree name no version.
     const [version] = versions.size === 1 ? versions : [];
     return version === undefined ? [] : [{ version, depth: 1, named: true, why: () => `the label "${to.label}" points to it` }];

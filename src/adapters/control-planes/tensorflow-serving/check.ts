@@ -1,3 +1,4 @@
+import { lookUp } from '../../../domain/lookup.ts';
 import type { EndpointObservation, Observation, VersionObservation } from '../../../domain/observation.ts';
 import type { Step, StepCheck } from '../../../domain/step.ts';
 import { isSameState, judgePolicy, namedVersions } from './model-state.ts';
@@ -48,7 +49,7 @@ function isMet(step: Step, endpoint: EndpointObservation): boolean {
     (available === undefined || stateIn(endpoint, available).state === 'available') &&
     (serving === undefined || isServedAlone(endpoint, serving)) &&
     (gone === undefined || isGone(stateIn(endpoint, gone))) &&
-    Object.entries(routes ?? {}).every(([route, version]) => endpoint.routes[route] === version)
+    Object.entries(routes ?? {}).every(([route, version]) => lookUp(endpoint.routes, route) === version)
   );
 }
 
@@ -105,9 +106,9 @@ function checkServing(id: string, gone: string | null, mutation: Mutation, prese
   const where = `on ${present.endpoint}`;
   const old = gone === null ? null : stateIn(present, gone);
   if (isServedAlone(present, id)) {
-    const wrong = Object.entries(mutation.after.labels).find(([label, version]) => present.routes[label] !== version);
+    const wrong = Object.entries(mutation.after.labels).find(([label, version]) => lookUp(present.routes, label) !== version);
     if (wrong !== undefined)
-      return { kind: 'failed', detail: `label ${wrong[0]} leads to ${present.routes[wrong[0]] ?? 'nothing'} ${where}, expected ${wrong[1]}` };
+      return { kind: 'failed', detail: `label ${wrong[0]} leads to ${lookUp(present.routes, wrong[0]) ?? 'nothing'} ${where}, expected ${wrong[1]}` };
     if (old === null || isGone(old)) return { kind: 'converged', detail: `version ${id} serves alone ${where}` };
     if (old.state === 'draining') return { kind: 'progressing', detail: `version ${gone} finishes its last requests ${where}` };
     return { kind: 'progressing', detail: `version ${gone} is ${old.state} ${where}` };
@@ -122,7 +123,7 @@ function checkServing(id: string, gone: string | null, mutation: Mutation, prese
 }
 
 function checkRoutes(routes: Readonly<Record<string, string>>, present: EndpointObservation, sinceMs: number, patience: Patience): StepCheck {
-  const wrong = Object.entries(routes).find(([route, version]) => present.routes[route] !== version);
+  const wrong = Object.entries(routes).find(([route, version]) => lookUp(present.routes, route) !== version);
   if (wrong === undefined)
     return {
       kind: 'converged',
@@ -130,7 +131,7 @@ function checkRoutes(routes: Readonly<Record<string, string>>, present: Endpoint
         .map(([route, version]) => `${route} → ${version}`)
         .join(', ')} on ${present.endpoint}`,
     };
-  const detail = `label ${wrong[0]} leads to ${present.routes[wrong[0]] ?? 'nothing'} on ${present.endpoint}, expected ${wrong[1]}`;
+  const detail = `label ${wrong[0]} leads to ${lookUp(present.routes, wrong[0]) ?? 'nothing'} on ${present.endpoint}, expected ${wrong[1]}`;
   return { kind: sinceMs < patience.graceMs ? 'stale' : 'failed', detail };
 }
 

@@ -117,6 +117,16 @@ describe('the edit of a config file', () => {
     );
   });
 
+  it.each(['valueOf', 'constructor', 'toString', '__proto__', 'hasOwnProperty'])('takes %s as a label like any other', (label) => {
+    const given = { policy: specific(['6']), labels: { ...Object.fromEntries([[label, '6']]) } };
+
+    const labelledFile = edit(commented, given);
+    const emptied = edit(labelledFile, { policy: specific(['6']), labels: {} });
+
+    expect(labelledFile).toContain(`version_labels { key: "${label}" value: 6 }`);
+    expect(emptied).not.toContain(label);
+  });
+
   it.each([
     ['a custom config', 'custom_model_config { type_url: "x" }', /1:1: custom_model_config: rollbackd cannot edit it/],
     ['an empty file', '', /1:1: found no model_config_list/],

@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, lstat, open, readFile, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { clone, equals } from '@bufbuild/protobuf';
+import { lookUp } from '../../../domain/lookup.ts';
 import { PlaneError } from '../../../domain/ports.ts';
 import { FileSystemStoragePathSourceConfig_ServableVersionPolicySchema as PolicySchema } from './gen/tensorflow_serving/config/file_system_storage_path_source_pb.ts';
 import { type ModelServerConfig, ModelServerConfigSchema } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
@@ -102,8 +103,8 @@ function labelEdits(text: string, block: TextMessageValue, present: ModelState, 
   const fields = block.fields.filter((field) => field.name === 'version_labels');
   const written = new Map(fields.map((field) => [field.isList ? null : labelOf(field), field]));
   const isPlain = fields.every((field) => !field.isList) && written.size === fields.length;
-  const changed = Object.entries(wanted.labels).filter(([label, version]) => present.labels[label] !== version);
-  const removed = Object.keys(present.labels).filter((label) => wanted.labels[label] === undefined);
+  const changed = Object.entries(wanted.labels).filter(([label, version]) => lookUp(present.labels, label) !== version);
+  const removed = Object.keys(present.labels).filter((label) => lookUp(wanted.labels, label) === undefined);
   if (changed.length === 0 && removed.length === 0) return [];
   if (!isPlain)
     return [

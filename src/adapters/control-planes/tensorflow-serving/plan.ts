@@ -1,3 +1,4 @@
+import { lookUp } from '../../../domain/lookup.ts';
 import type { EndpointObservation, Observation } from '../../../domain/observation.ts';
 import type { Desired, PlanResult, Step } from '../../../domain/step.ts';
 import { compareVersions, isSameState, type ModelState, namedVersions, policyText, sortVersions, specific } from './model-state.ts';
@@ -132,7 +133,7 @@ function planEndpoint(planned: Planned, to: string, kept: readonly string[]): En
   const switches: Step[] = [];
   const labels = Object.fromEntries(Object.entries(state.labels).map(([label, version]) => [label, kept.includes(version) ? version : to]));
   const moved = Object.keys(labels).filter(
-    (label) => labels[label] !== state.labels[label] || (endpoint.routes[label] !== undefined && endpoint.routes[label] !== labels[label]),
+    (label) => lookUp(labels, label) !== lookUp(state.labels, label) || ![undefined, lookUp(labels, label)].includes(lookUp(endpoint.routes, label)),
   );
   if (moved.length > 0) {
     switches.push(
@@ -210,8 +211,8 @@ function unpinEndpoint(planned: Planned, original: ModelState): EndpointPlan {
     state = after;
     return step;
   };
-  const moved = Object.entries(original.labels).filter(([label, version]) => state.labels[label] !== version);
-  const dropped = Object.keys(state.labels).filter((label) => original.labels[label] === undefined);
+  const moved = Object.entries(original.labels).filter(([label, version]) => lookUp(state.labels, label) !== version);
+  const dropped = Object.keys(state.labels).filter((label) => lookUp(original.labels, label) === undefined);
   const needed = sortVersions(new Set([...moved.map(([, version]) => version), ...(namedVersions(original.policy) ?? [])])).filter(
     (id) => !available.includes(id),
   );

@@ -1,5 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { clone } from '@bufbuild/protobuf';
+import { lookUp } from '../../../domain/lookup.ts';
 import type { EndpointObservation, Observation, VersionObservation } from '../../../domain/observation.ts';
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
@@ -172,13 +173,13 @@ export class TensorFlowServingPlane implements ControlPlane {
       wantsRoute ? client.route(model, null, signal) : null,
       ...labels.map(async (label) => ({ label, answer: await client.route(model, label, signal) })),
     ]);
-    const routes: Record<string, string> = {};
+    const routes: [string, string][] = [];
     const lostRoutes: string[] = [];
     for (const { label, answer } of labelled) {
       if (answer.version === null) lostRoutes.push(label);
-      else routes[label] = answer.version;
+      else routes.push([label, answer.version]);
     }
-    return { versions, route, routes, lostRoutes };
+    return { versions, route, routes: Object.fromEntries(routes), lostRoutes };
   }
 
   async #observeEndpoint(
@@ -488,8 +489,8 @@ function judgeShown(state: ModelState, shown: Shown, onDisk: readonly string[] |
   if (judgement.kind !== 'matches') return judgement;
   for (const [label, version] of Object.entries(state.labels)) {
     if (shown.lostRoutes.includes(label)) return { kind: 'contradicts', detail: `label ${label} should lead to ${version}, but leads nowhere` };
-    if (shown.routes[label] !== version)
-      return { kind: 'contradicts', detail: `label ${label} should lead to ${version}, but leads to ${shown.routes[label]}` };
+    if (lookUp(shown.routes, label) !== version)
+      return { kind: 'contradicts', detail: `label ${label} should lead to ${version}, but leads to ${lookUp(shown.routes, label)}` };
   }
   const newest = shown.versions.findLast((version) => version.state === 'available')?.id ?? null;
   if (shown.route !== null && shown.route.version !== newest) {
@@ -504,7 +505,7 @@ function judgeShown(state: ModelState, shown: Shown, onDisk: readonly string[] |
 /** Whether the server looks as a state says (or is on its way there), and serves what a step expects. */
 function isVisible(step: Step | null, state: ModelState, shown: Shown): boolean {
   if (judgePolicy(state.policy, shown.versions ?? [], null).kind === 'contradicts') return false;
-  if (!Object.entries(state.labels).every(([label, version]) => shown.routes[label] === version)) return false;
+  if (!Object.entries(state.labels).every(([label, version]) => lookUp(shown.routes, label) === version)) return false;
   return step?.expect.serving === undefined || shown.route?.version === step.expect.serving;
 }
 
@@ -532,7 +533,7 @@ function precondition(address: string, mutation: Mutation, present: ModelState, 
   if (named !== null && available.length > 0 && !named.some((id) => available.includes(id))) {
     return notSent('staging_needed', `${address}: none of ${named.join(', ')} is loaded; the list would take model ${mutation.model} down`);
   }
-  const early = Object.entries(after.labels).find(([label, version]) => present.labels[label] !== version && !available.includes(version));
+  const early = Object.entries(after.labels).find(([label, version]) => lookUp(present.labels, label) !== version && !available.includes(version));
   if (early !== undefined) return notSent('staging_needed', `${address}: label ${early[0]} cannot lead to version ${early[1]}, which is not loaded`);
   return null;
 }
