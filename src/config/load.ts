@@ -12,7 +12,7 @@ import type { Config } from './config.ts';
 import { environment, expandVariables } from './env.ts';
 import { displayPath, expandPattern, fileDiagnostic, hashFiles, type ReadFile, readBytes } from './files.ts';
 import { toModel, toPolicy } from './model.ts';
-import { presets } from './presets.ts';
+import { presets } from './presets/index.ts';
 import { configSchema, modelSchema, type ParsedConfig, type ParsedRoute, type Registries } from './schema.ts';
 
 /** `config` is `null` when any diagnostic is an error: settings are never taken in part. */
@@ -224,7 +224,7 @@ function knownModels(plain: unknown, sources: Kinds['source'], registries: Regis
       continue;
     }
     const preset = model.preset === undefined ? null : (presets[model.preset] ?? null);
-    const ofPreset = preset?.signals('') ?? null;
+    const ofPreset = preset?.signals({ name: '', plane: {} }) ?? null;
     known.set(name, {
       promql,
       hasErrors: (model.signals?.errors ?? ofPreset?.errors ?? null) !== null,

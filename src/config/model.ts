@@ -1,6 +1,7 @@
 import type { Attribution, Model, RollbackPolicy, Signals, SmokeRequest, SmokeTest } from '../domain/model.ts';
 import { defaultPolicy, toOverrides } from './policy-schema.ts';
-import { presets } from './presets.ts';
+import { presets } from './presets/index.ts';
+import type { PresetSubject } from './presets/preset.ts';
 import type { ParsedModel } from './schema.ts';
 
 const unitSeconds = { seconds: 1, milliseconds: 1e-3, microseconds: 1e-6, nanoseconds: 1e-9 } as const;
@@ -20,7 +21,7 @@ export function toModel(parsed: ParsedModel, plane: Readonly<Record<string, unkn
     // Anchored here, so that nobody else has to remember it; anchoring twice does no harm.
     versionMap: parsed.version_map === undefined ? null : `^(?:${parsed.version_map})$`,
     observeIntervalMs: parsed.observe_interval,
-    signals: toSignals(parsed, typeof plane['model'] === 'string' ? plane['model'] : parsed.name),
+    signals: toSignals(parsed, { name: typeof plane['model'] === 'string' ? plane['model'] : parsed.name, plane }),
     rollback: toPolicy(parsed.rollback),
     smokeTest: parsed.smoke_test === undefined ? null : toSmokeTest(parsed.smoke_test, folder),
     links: parsed.links,
@@ -38,8 +39,8 @@ function toAttribution(parsed: ParsedModel): Attribution {
   return presets[parsed.preset]?.attribution ?? { kind: 'serving' };
 }
 
-function toSignals(parsed: ParsedModel, nameOnPlane: string): Signals {
-  const preset = parsed.preset === undefined ? null : (presets[parsed.preset]?.signals(nameOnPlane) ?? null);
+function toSignals(parsed: ParsedModel, subject: PresetSubject): Signals {
+  const preset = parsed.preset === undefined ? null : (presets[parsed.preset]?.signals(subject) ?? null);
   const { requests, errors, latency } = parsed.signals ?? {};
   return {
     requests: requests === undefined ? (preset?.requests ?? { metric: '', matchers: [] }) : { metric: requests.counter, matchers: requests.matchers },

@@ -3,7 +3,7 @@ import { linkVariables, smokeVariables } from '../domain/template.ts';
 import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
 import { matcher, regexFault } from './matchers.ts';
 import { rollbackSchema } from './policy-schema.ts';
-import { presets } from './presets.ts';
+import { presets } from './presets/index.ts';
 import { duration, entityName, filePath, flag, labelName, labels, wholeNumber } from './scalars.ts';
 import { template } from './template-schema.ts';
 

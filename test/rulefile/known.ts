@@ -1,5 +1,5 @@
 import { defaultPolicy } from '../../src/config/policy-schema.ts';
-import { presets } from '../../src/config/presets.ts';
+import { presets } from '../../src/config/presets/index.ts';
 import type { RuleFileContext } from '../../src/rulefile/context.ts';
 
 /** A daemon's file with two models: `shop` on Prometheus with everything, `direct` on a scrape source with requests only. */

@@ -1,19 +1,4 @@
-import type { Attribution, Matcher, Signals } from '../domain/model.ts';
-
-/** Signals of a server that many run, filled in by its name. */
-export type Preset = {
-  readonly description: string;
-  /** @param name what the plane calls the model */
-  readonly signals: (name: string) => Signals;
-  /** How versions are told apart unless the model says `version_label`; `null`: the model must say. */
-  readonly attribution: Attribution | null;
-  /** Highest finite bucket of the latency histogram, seconds; a latency bound at or above it could never fire. */
-  readonly highestBucketSeconds: number | null;
-};
-
-function equals(label: string, value: string): Matcher {
-  return { label, op: '=', value };
-}
+import { equals, type Preset } from './preset.ts';
 
 /**
  * TensorFlow Serving: no version label on any request metric. Errors leave out what the client caused. Latency is
@@ -22,9 +7,10 @@ function equals(label: string, value: string): Matcher {
  * Buckets are TensorFlow's Exponential(10, 1.8, 33): bounds 10 × 1.8^k microseconds, k = 0 … 32.
  * @see https://github.com/tensorflow/serving/blob/master/tensorflow_serving/servables/tensorflow/util.cc
  */
-const tensorflowServing: Preset = {
+export const tensorflowServing: Preset = {
+  name: 'tensorflow-serving',
   description: 'TensorFlow Serving with its monitoring switched on',
-  signals: (name) => ({
+  signals: ({ name }) => ({
     requests: { metric: ':tensorflow:serving:request_count', matchers: [equals('model_name', name)] },
     errors: { metric: null, matchers: [{ label: 'status', op: '!~', value: 'OK|CANCELLED|INVALID_ARGUMENT|NOT_FOUND' }] },
     latency: {
@@ -35,9 +21,4 @@ const tensorflowServing: Preset = {
   }),
   attribution: { kind: 'serving' },
   highestBucketSeconds: 10 * 1.8 ** 32 * 1e-6,
-};
-
-/** Key under `models[].preset` → preset: one line each. */
-export const presets: Readonly<Record<string, Preset>> = {
-  'tensorflow-serving': tensorflowServing,
 };
