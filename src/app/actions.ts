@@ -94,7 +94,7 @@ export class AppActions implements Actions {
     const model = this.#model(name);
     const { runtime, memory, board } = this.#app;
     const observation = await runtime.observer.observe(model, { thorough: true }, AbortSignal.timeout(planeTimeoutMs));
-    const from = observation === null ? null : mainVersion(observation);
+    const from = observation === null ? null : versionToLeave(observation, request.to);
     if (from === null) throw new ApiError('unavailable', `what serves ${name} could not be confirmed: ${runtime.observer.failure(name) ?? 'nothing serves'}`);
     const defaults = effectivePolicy(runtime, model, null);
     const policy = request.to === null ? defaults : { ...defaults, to: { kind: 'version' as const, version: request.to } };
@@ -208,4 +208,10 @@ export class AppActions implements Actions {
     if (episode === null) throw new ApiError('not_found', `no rollback "${id}"`);
     return episode;
   }
+}
+
+/** What a person wants to be rid of: the version with the most traffic besides the one they name. */
+function versionToLeave(observation: Observation, to: string | null): string | null {
+  const others = observation.serving.filter((share) => share.version !== to);
+  return mainVersion({ ...observation, serving: others.length > 0 ? others : observation.serving });
 }

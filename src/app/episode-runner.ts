@@ -3,7 +3,7 @@ import type { Episode, EpisodeOutcome, EpisodeState, EpisodeStep, SmokeResult } 
 import { episodeEnds } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import type { Model } from '../domain/model.ts';
-import { mainVersion, type Observation } from '../domain/observation.ts';
+import type { Observation } from '../domain/observation.ts';
 import { type Clock, type ControlPlane, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
 import type { StepPhase } from '../domain/step.ts';
 import { chooseTarget } from '../domain/target.ts';
@@ -582,9 +582,11 @@ function presentSteps(episode: Episode): readonly EpisodeStep[] {
  * the bad version back, and what somebody else has deployed it would overwrite.
  * @throws {GuardHeld}
  */
-function refuseUndo(episode: Episode, observation: Observation): void {
-  const hasMoved = observation.endpoints.some((endpoint) => endpoint.serving.some((share) => share.version === episode.to));
-  if (!hasMoved && mainVersion(observation) === episode.from) return;
+function refuseUndo({ from, to }: Episode, observation: Observation): void {
+  const hasMoved = observation.endpoints.some((endpoint) => servesAlone(endpoint.serving, to));
+  const serving = observation.serving.map((share) => share.version);
+  // While traffic is split the target had a share before, too.
+  if (!hasMoved && serving.includes(from) && serving.every((version) => version === from || version === to)) return;
   throw new GuardHeld('version_changed', `${describeServing(observation)}, so nothing is taken back`);
 }
 

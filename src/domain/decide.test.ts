@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { aLedgerEntry, anEpisode, anObservation, aPolicy, aVerdict, noonMs } from '../../test/support/builders.ts';
 import { consequence, type DecideInput, decide } from './decide.ts';
+import type { Observation } from './observation.ts';
 
 function input(changes: Partial<DecideInput> = {}): DecideInput {
   return {
@@ -160,6 +161,35 @@ describe('decide', () => {
     expect(decide(input({ episode, episodes: [episode], observation: { ...observation, endpoints } }))).toMatchObject({
       reason: 'version_changed',
       detail: 'version 3 serves now, not 2: someone else changed it meanwhile',
+    });
+  });
+
+  describe('while traffic is split', () => {
+    const split = (shares: Readonly<Record<string, number>>): Observation => {
+      const serving = Object.entries(shares).map(([version, share]) => ({ version, share }));
+      return { ...anObservation(null), endpoints: [{ ...(anObservation(null).endpoints[0] as Observation['endpoints'][0]), serving }], serving };
+    };
+
+    it('rolls a canary back whose share is small', () => {
+      expect(decide(input({ observation: split({ '1': 0.9, '2': 0.1 }) }))).toMatchObject({ reason: 'go', choice: { target: '1' } });
+    });
+
+    it('goes on while its own switch takes share from the canary', () => {
+      const episode = anEpisode({ state: 'switching' });
+
+      expect(decide(input({ episode, episodes: [episode], observation: split({ '1': 0.95, '2': 0.05 }) })).reason).toBe('go');
+    });
+
+    it('holds when a third version would lose its traffic as well', () => {
+      expect(decide(input({ observation: split({ '1': 0.1, '2': 0.1, '3': 0.8 }) }))).toMatchObject({
+        reason: 'version_changed',
+        detail:
+          'version 3 serves too, and is neither 2 nor the target 1: all of its traffic would be moved as well; vouch for it (known_good.versions), or wait until its rollout has ended',
+      });
+    });
+
+    it('holds when the canary has no share any more', () => {
+      expect(decide(input({ observation: split({ '1': 1, '2': 0 }) })).reason).toBe('version_changed');
     });
   });
 

@@ -53,7 +53,7 @@ export function decide(input: DecideInput): Judgement {
   if (!input.byHand) ask('budget_spent', budgetSpent(input));
   ask('breach_everywhere', breachEverywhere(input));
   ask('no_target', choice.target === null ? `no version to go back to: ${choice.reason}` : null);
-  ask('version_changed', versionChanged(input));
+  ask('version_changed', versionChanged(input, choice.target));
   if (!input.byHand) ask('approval_needed', approvalNeeded(input));
   ask('dry_run', input.policy.mode === 'enforce' ? null : `mode is ${input.policy.mode}`);
   const first = held[0] ?? { reason: 'go' as const, detail: `roll back ${input.from} to ${choice.target ?? '?'} (${choice.reason})` };
@@ -146,15 +146,24 @@ function breachOfAll(input: DecideInput, rule: string): string | null {
   return `every version with traffic breaches alike, so it is not the version: ${others.map((other) => `${other.version}: ${other.reason}`).join('; ')}`;
 }
 
-function versionChanged(input: DecideInput): string | null {
-  if (input.observation === null) return 'what serves now could not be confirmed: the control plane could not be observed';
-  const serving = mainVersion(input.observation);
-  const foreign = input.episode === null ? undefined : foreignVersion(input.observation, input.from, input.episode.to);
-  if (foreign !== undefined) return `version ${foreign} serves now, not ${input.from}: someone else changed it meanwhile`;
-  if (serving === input.from) return null;
+/** A canary's small share is enough: `from` must still serve, not serve the most. */
+function versionChanged(input: DecideInput, target: string | null): string | null {
+  const { observation, from, episode } = input;
+  if (observation === null) return 'what serves now could not be confirmed: the control plane could not be observed';
+  const to = episode?.to ?? target;
+  const foreign = to === null ? undefined : foreignVersion(observation, from, to);
+  if (foreign !== undefined && episode === null && serves(observation, from))
+    return `version ${foreign} serves too, and is neither ${from} nor the target ${to}: all of its traffic would be moved as well; vouch for it (known_good.versions), or wait until its rollout has ended`;
+  if (foreign !== undefined && episode !== null) return `version ${foreign} serves now, not ${from}: someone else changed it meanwhile`;
+  if (serves(observation, from)) return null;
   // While our own switch is under way, the target serving is what we want.
-  if (input.episode !== null && serving === input.episode.to) return null;
-  return `${serving === null ? 'nothing' : `version ${serving}`} serves now, not ${input.from}: someone else changed it meanwhile`;
+  if (episode !== null && serves(observation, episode.to)) return null;
+  const serving = mainVersion(observation);
+  return `${serving === null ? 'nothing' : `version ${serving}`} serves now, not ${from}: someone else changed it meanwhile`;
+}
+
+function serves(observation: Observation, version: string): boolean {
+  return observation.serving.some((share) => share.version === version && share.share > 0);
 }
 
 /** A third version, on any endpoint: somebody deploys while we roll back. */
