@@ -15,9 +15,9 @@ const layers: readonly { readonly prefix: string; readonly may: readonly string[
   { prefix: 'src/rulefile/', may: ['src/domain/', 'src/config/'], packages: 'any' },
   { prefix: 'src/telemetry/', may: ['src/domain/'], packages: 'any' },
   { prefix: 'src/web/', may: ['src/domain/', 'src/telemetry/'], packages: 'any' },
-  ...['clock', 'http', 'smoke', 'journal', 'notify', 'sources', 'control-planes'].map((group) => ({
+  ...['clock', 'http', 'smoke', 'journal', 'notify', 'sources', 'control-planes', 'process', 'files'].map((group) => ({
     prefix: `src/adapters/${group}/`,
-    may: ['src/domain/', 'src/adapters/http/', ...schemaWords],
+    may: ['src/domain/', 'src/adapters/http/', 'src/adapters/process/', 'src/adapters/files/', ...schemaWords],
     packages: 'any' as const,
   })),
   // The composition root.

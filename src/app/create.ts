@@ -123,7 +123,13 @@ export async function buildPlanes(
   for (const entry of config.controlPlanes)
     byName.set(
       entry.name,
-      await createPlane(entry, { clock: deps.clock, log: deps.log, memory: () => deps.memory?.(entry.name) ?? {}, onRequest: () => undefined }),
+      await createPlane(entry, {
+        clock: deps.clock,
+        log: deps.log,
+        memory: () => deps.memory?.(entry.name) ?? {},
+        onRequest: () => undefined,
+        commandEnv: commandEnvironment(),
+      }),
     );
   return { byName, [Symbol.asyncDispose]: async () => await closeAll([...byName.values()], deps.log) };
 }
@@ -240,6 +246,7 @@ class RuntimeBuilder {
       log: log.child({ component: 'control-plane', plane: entry.name }),
       memory: () => memory.planeMemory(entry.name),
       onRequest: (method, code, durationMs) => metrics.controlPlaneAsked(entry.name, method, code, durationMs),
+      commandEnv: commandEnvironment(),
     });
   }
 

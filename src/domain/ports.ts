@@ -63,6 +63,8 @@ export type PlaneDeps = {
   readonly memory: () => Readonly<Record<string, unknown>>;
   /** Told of each request: method (`HandleReloadConfigRequest`), code (`OK`, `UNAVAILABLE`, `200`), duration. */
   readonly onRequest: (method: string, code: string, durationMs: number) => void;
+  /** What the environment of a plane's commands starts from (PATH, HOME, LANG); nothing unless given. */
+  readonly commandEnv?: Readonly<Record<string, string>>;
 };
 
 /** What switches versions: design 8. One folder and one registry line per kind. */

@@ -1,10 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, lstat, open, readFile, rename, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { clone, equals } from '@bufbuild/protobuf';
 import { lookUp } from '../../../domain/lookup.ts';
 import { PlaneError } from '../../../domain/ports.ts';
+import * as files from '../../files/replace-file.ts';
 import { FileSystemStoragePathSourceConfig_ServableVersionPolicySchema as PolicySchema } from './gen/tensorflow_serving/config/file_system_storage_path_source_pb.ts';
 import { type ModelServerConfig, ModelServerConfigSchema } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 import { isSamePolicy, type ModelState, policyMessage, setState, stateOf } from './model-state.ts';
@@ -178,59 +176,22 @@ function applyEdits(text: string, edits: readonly Edit[]): string {
   return result;
 }
 
-/**
- * Why a file could not be written back, `null` when it could: a symbolic link (a mounted ConfigMap), no right to write.
- */
+const writeHint = 'mount it writable, or set write_back: false and keep the rollback there by your own means';
+
+/** Why the file could not be written back, `null` when it could: a symbolic link (a mounted ConfigMap), no right to write. */
 export async function writeObstacle(path: string): Promise<string | null> {
-  const hint = 'mount it writable, or set write_back: false and keep the rollback there by your own means';
-  try {
-    if ((await lstat(path)).isSymbolicLink()) return `model_config_file ${path} is a symbolic link (a mounted ConfigMap?) and cannot be replaced; ${hint}`;
-    await access(path, constants.R_OK);
-    await access(dirname(path), constants.W_OK);
-    return null;
-  } catch (cause) {
-    return `model_config_file ${path} cannot be written back (${codeOf(cause)}); ${hint}`;
-  }
+  const obstacle = await files.writeObstacle(path);
+  return obstacle === null ? null : `model_config_file ${obstacle}; ${writeHint}`;
 }
 
-/**
- * Replaces a file so that a reader, or a machine that loses power, sees either all of the old or all of the new text.
- * Keeps mode and owner. A leftover of a crash (`.<name>.rollbackd-….tmp`) is never read.
- * @param expected text the file must still hold, else nothing is written
- * @throws {PlaneError} conflict, when the file changed; permanent, when it cannot be written
- */
+/** @throws {PlaneError} conflict, when the file changed; permanent, when it cannot be written */
 export async function replaceFile(path: string, expected: string, text: string): Promise<void> {
-  const obstacle = await writeObstacle(path);
-  if (obstacle !== null) throw new PlaneError('permanent', obstacle);
-  const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.rollbackd-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);
   try {
-    const { mode, uid, gid } = await lstat(path);
-    const handle = await open(temporary, 'wx', mode & 0o7777);
-    try {
-      await handle.writeFile(text, 'utf8');
-      const written = await handle.stat();
-      if (written.uid !== uid || written.gid !== gid) await handle.chown(uid, gid).catch(() => undefined);
-      await handle.chmod(mode & 0o7777);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    if ((await readFile(path, 'utf8')) !== expected) throw new PlaneError('conflict', `model_config_file ${path} changed while it was edited`);
-    await rename(temporary, path);
+    await files.replaceFile(path, expected, text);
   } catch (cause) {
-    await unlink(temporary).catch(() => undefined);
-    if (cause instanceof PlaneError) throw cause;
-    throw new PlaneError('permanent', `model_config_file ${path} cannot be written back (${codeOf(cause)})`, { cause });
+    if (!(cause instanceof files.FileReplaceError)) throw cause;
+    throw new PlaneError(cause.changed ? 'conflict' : 'permanent', `model_config_file ${cause.message}${cause.changed ? '' : `; ${writeHint}`}`, { cause });
   }
-  await syncFolder(folder);
-}
-
-/** Makes the rename itself durable; some file systems cannot, and then it is as durable as they make it. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => null);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
 }
 
 function codeOf(cause: unknown): string {

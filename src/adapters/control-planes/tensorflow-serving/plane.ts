@@ -4,6 +4,7 @@ import { lookUp } from '../../../domain/lookup.ts';
 import type { EndpointObservation, Observation, VersionObservation } from '../../../domain/observation.ts';
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
+import { Mutex } from '../mutex.ts';
 import { type Address, type Resolve, resolveAddresses } from './addresses.ts';
 import { type BaseEntry, type BaseList, readBaseList } from './base-list.ts';
 import { ChangeMemory, type MemoryPatch, type MemorySnapshot, type Original, rememberedAfter } from './change-memory.ts';
@@ -14,7 +15,6 @@ import { type ModelServerConfig, ModelServerConfigSchema } from './gen/tensorflo
 import { classOf, GrpcClient, type ReloadAnswer, type RouteAnswer } from './grpc-client.ts';
 import { isSameState, type Judgement, judgePolicy, type ModelState, namedVersions, setState, sortVersions, stateText } from './model-state.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
-import { Mutex } from './mutex.ts';
 import { combine, type EndpointTruth } from './observed.ts';
 import { fileEndpoint, planSteps } from './plan.ts';
 import type { TensorFlowServingConfig } from './schema.ts';
