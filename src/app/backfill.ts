@@ -1,13 +1,14 @@
-import { find } from '../domain/judge.ts';
+import { findIn } from '../domain/conditions/find.ts';
 import { withHistory } from '../domain/ledger.ts';
 import type { Answer } from '../domain/measurement.ts';
 import type { Model } from '../domain/model.ts';
 import type { Clock, Log, Source } from '../domain/ports.ts';
 import type { LedgerEntry } from '../domain/records.ts';
-import type { Rule } from '../domain/rule.ts';
+import { type Rule, withWindow } from '../domain/rule.ts';
 import type { Memory } from './memory.ts';
 import { actingRules, type Runtime } from './runtime.ts';
 import { MeasurePlan } from './stages/measure.ts';
+import { standingOf } from './stages/standing.ts';
 
 /** Points a backfill reads: its step is the look-back divided by this, 1 minute at least. */
 const pointsWanted = 1_000;
@@ -53,7 +54,7 @@ async function readHistory(input: {
   if (source.history === null) return [];
   const stepMs = Math.max(minStepMs, Math.ceil(model.rollback.knownGood.backfillMs / pointsWanted / 1000) * 1000);
   // Each point judges the step before it, so that no time is counted twice and none is left out.
-  const stepRules = rules.map((rule) => ({ ...rule, condition: rule.condition.kind === 'expr' ? rule.condition : { ...rule.condition, windowMs: stepMs } }));
+  const stepRules = rules.map((rule) => ({ ...rule, condition: withWindow(rule.condition, stepMs) }));
   const plan = new MeasurePlan(nowMs);
   const task = { model, rules: stepRules, serving: [], sinceMs: null };
   plan.add(task);
@@ -79,14 +80,18 @@ function addPoint(input: {
   const measured = plan.read(input.answers).get(model.name) ?? [];
   const versions = new Set(measured.flatMap((entry) => [...entry.byVersion.keys()]));
   for (const version of versions) {
-    const each = measured.map(({ rule, byVersion }) => ({ rule, measurement: byVersion.get(version) }));
-    const findings = each.map(({ rule, measurement }) => (measurement === undefined ? null : find(rule, measurement, atMs)));
+    const each = measured.map(({ rule, byVersion }) => ({ rule, byVersion, measurement: byVersion.get(version) }));
+    const found = each.map(({ rule, byVersion, measurement }) => {
+      const standing = standingOf(model, version, byVersion, (id) => ledger.get(id) ?? null);
+      return measurement === undefined ? null : findIn(rule.condition, measurement, { ...standing, version, nowMs: atMs });
+    });
+    const findings = found.filter((finding) => finding?.isMoot !== true);
     const requests = Math.max(0, ...each.map(({ measurement }) => measurement?.requests ?? 0));
     if (!(requests > 0) || atMs > (input.watched.get(version) ?? Number.POSITIVE_INFINITY)) continue;
     const before = ledger.get(version) ?? emptyEntry(model.name, version, atMs - stepMs);
     const served = { ...before, lastServedMs: atMs };
     if (findings.some((finding) => finding?.kind === 'breaching')) ledger.set(version, { ...served, healthyMs: 0, healthyRequests: 0, lastBreachMs: atMs });
-    else if (findings.every((finding) => finding?.kind === 'ok'))
+    else if (findings.length > 0 && findings.every((finding) => finding?.kind === 'ok'))
       ledger.set(version, { ...served, healthyMs: before.healthyMs + stepMs, healthyRequests: before.healthyRequests + requests, lastHealthyMs: atMs });
     else ledger.set(version, served);
   }

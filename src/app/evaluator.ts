@@ -99,7 +99,7 @@ export class Evaluator {
     const verdicts: Verdict[] = [];
     const states: Record<string, RuleState | null> = {};
     for (const [model, all] of measured) {
-      const judged = judgeAll(all, memory, { nowMs, intervalMs: batch.intervalMs });
+      const judged = judgeAll(all, memory, { model: runtime.models.get(model) ?? null, nowMs, intervalMs: batch.intervalMs });
       this.#post(model, all, judged.verdicts);
       verdicts.push(...judged.verdicts);
       Object.assign(states, judged.journalled);

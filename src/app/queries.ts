@@ -1,4 +1,4 @@
-import { formatDuration } from '../domain/duration.ts';
+import { spellCondition } from '../domain/conditions/spell-condition.ts';
 import { isKnownGood } from '../domain/ledger.ts';
 import type { Model } from '../domain/model.ts';
 import type { VersionState } from '../domain/observation.ts';
@@ -140,7 +140,7 @@ export class AppQueries implements Queries {
       type: 'alerting',
       name: rule.alert,
       state: alerts.some((alert) => alert.state === 'firing') ? 'firing' : alerts.length > 0 ? 'pending' : 'inactive',
-      query: spellCondition(rule),
+      query: spellCondition(rule.condition),
       duration: rule.forMs / 1000,
       keepFiringFor: rule.keepFiringForMs / 1000,
       labels: rule.labels,
@@ -171,20 +171,6 @@ export class AppQueries implements Queries {
           },
         ];
       });
-  }
-}
-
-/** The condition as one line, for people. */
-export function spellCondition(rule: Rule): string {
-  const { condition } = rule;
-  switch (condition.kind) {
-    case 'expr':
-      return condition.expr;
-    case 'latency':
-      return `latency quantile ${condition.quantile} over ${formatDuration(condition.windowMs)} ${condition.limit.op} ${condition.limit.value}s, min_requests ${condition.minRequests}`;
-    case 'error_ratio':
-    case 'request_rate':
-      return `${condition.kind} over ${formatDuration(condition.windowMs)} ${condition.limit.op} ${condition.limit.value}, min_requests ${condition.minRequests}`;
   }
 }
 

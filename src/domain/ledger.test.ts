@@ -32,6 +32,13 @@ describe('addService', () => {
     expect(addService(null, seen({ verdicts: [] })).healthyMs).toBe(0);
   });
 
+  it('passes over a comparison without anything to compare with', () => {
+    const moot = aVerdict({ kind: 'no_data', isMoot: true });
+
+    expect(addService(null, seen({ verdicts: [aVerdict({ kind: 'ok' }), moot] })).healthyMs).toBe(15_000);
+    expect(addService(null, seen({ verdicts: [moot] })).healthyMs).toBe(0);
+  });
+
   it.each([
     ['serves nobody', { requestsPerSecond: 0 }],
     ['is not measured', { requestsPerSecond: null }],

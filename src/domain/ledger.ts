@@ -39,7 +39,9 @@ export function addService(entry: LedgerEntry | null, seen: ServiceSeen): Ledger
   const next = { ...before, servingSinceMs, lastServedMs };
   if (seen.verdicts.some((verdict) => verdict.kind === 'breach')) return { ...next, healthyMs: 0, healthyRequests: 0, lastBreachMs: seen.nowMs };
   const isBusy = seen.serves && seen.requestsPerSecond !== null && seen.requestsPerSecond > 0;
-  const isHealthy = isBusy && seen.verdicts.length > 0 && seen.verdicts.every((verdict) => verdict.kind === 'ok');
+  // A comparison without anything to compare with speaks neither for nor against it.
+  const telling = seen.verdicts.filter((verdict) => verdict.isMoot !== true);
+  const isHealthy = isBusy && telling.length > 0 && telling.every((verdict) => verdict.kind === 'ok');
   if (!isHealthy) return next;
   return {
     ...next,

@@ -46,4 +46,6 @@ export type Measurement = {
   readonly windowMs: number;
   /** Set when the source failed or answered in part. */
   readonly error: string | null;
+  /** Measurements of the condition's parts (`partsOf`), in their order; absent where it has none. */
+  readonly parts?: readonly Measurement[];
 };

@@ -6,12 +6,16 @@ export type Place = { readonly file: string; readonly line: number; readonly col
 /** Limit of a condition: worse when the value is `above` it, or `below` it. Units are the signal's (ratio 0..1, seconds, requests per second). */
 export type Limit = { readonly op: 'above' | 'below'; readonly value: number };
 
+/** Worse than the baseline version: value > times × the baseline's + `byAtLeast`, and value > `andAbove`. Units are the signal's. */
+export type BaselineLimit = { readonly op: 'above_baseline'; readonly times: number; readonly byAtLeast: number; readonly andAbove: number };
+
 /** Share of failed requests over `windowMs`; `min_requests` guards against judging on too few. */
 export type ErrorRatioCondition = {
   readonly kind: 'error_ratio';
   readonly windowMs: number;
   /** Ratio, 0..1. */
-  readonly limit: Limit;
+  readonly limit: Limit | BaselineLimit;
+  /** With a baseline: of each side. */
   readonly minRequests: number;
 };
 
@@ -21,7 +25,7 @@ export type LatencyCondition = {
   /** 0..1 */
   readonly quantile: number;
   readonly windowMs: number;
-  readonly limit: Limit;
+  readonly limit: Limit | BaselineLimit;
   readonly minRequests: number;
 };
 
@@ -31,7 +35,25 @@ export type RequestRateCondition = {
   readonly windowMs: number;
   readonly limit: Limit;
   readonly minRequests: number;
+  /** Breaches only while all other versions together keep to this; absent: whatever they get. */
+  readonly whileOthers?: { readonly windowMs: number; readonly limit: Limit };
 };
+
+/** Error budget spent this many times faster than `objective` allows: over a long and a short window alike, for any pair. */
+export type BurnRateCondition = {
+  readonly kind: 'burn_rate';
+  /** Share of requests that must succeed, 0..1. */
+  readonly objective: number;
+  readonly windows: readonly BurnRateWindow[];
+  /** In the long window of a pair. */
+  readonly minRequests: number;
+};
+
+/** One pair of windows; `above` is a burn rate (1 = the budget is just used up). */
+export type BurnRateWindow = { readonly longMs: number; readonly shortMs: number; readonly above: number };
+
+/** `all`: breaches when every one does. `any`: when one does. */
+export type CompositeCondition = { readonly kind: 'all' | 'any'; readonly conditions: readonly Condition[] };
 
 /** PromQL as the SRE wrote it: every element of the answer is one version in breach. */
 export type ExprCondition = {
@@ -43,7 +65,70 @@ export type ExprCondition = {
   readonly minRequests: number | null;
 };
 
-export type Condition = ErrorRatioCondition | LatencyCondition | RequestRateCondition | ExprCondition;
+/** What is measured over one window. */
+export type WindowedCondition = ErrorRatioCondition | LatencyCondition | RequestRateCondition;
+
+export type Condition = WindowedCondition | BurnRateCondition | CompositeCondition | ExprCondition;
+
+/**
+ * The conditions that a condition is put together from, in the order in which `Measurement.parts` holds their measurements: those of `all` and `any`,
+ * the windows of a burn rate (long, short, long, short …), what the others must keep to.
+ */
+export function partsOf(condition: Condition): readonly Condition[] {
+  switch (condition.kind) {
+    case 'all':
+    case 'any':
+      return condition.conditions;
+    case 'burn_rate':
+      return condition.windows.flatMap(({ longMs, shortMs, above }) => {
+        const limit = { op: 'above' as const, value: above * (1 - condition.objective) };
+        return [
+          { kind: 'error_ratio' as const, windowMs: longMs, limit, minRequests: condition.minRequests },
+          { kind: 'error_ratio' as const, windowMs: shortMs, limit, minRequests: 1 },
+        ];
+      });
+    case 'request_rate':
+      return condition.whileOthers === undefined ? [] : [{ kind: 'request_rate', ...condition.whileOthers, minRequests: 0 }];
+    case 'error_ratio':
+    case 'latency':
+    case 'expr':
+      return [];
+  }
+}
+
+/** The longest window that the condition looks back over, ms; `null`: it has none of its own. */
+export function longestWindowMs(condition: Condition): number | null {
+  switch (condition.kind) {
+    case 'expr':
+      return null;
+    case 'burn_rate':
+    case 'all':
+    case 'any':
+      return Math.max(...partsOf(condition).map((part) => longestWindowMs(part) ?? 0)) || null;
+    case 'error_ratio':
+    case 'latency':
+    case 'request_rate':
+      return condition.windowMs;
+  }
+}
+
+/** The same condition over another window, all parts alike: a history is judged step by step. */
+export function withWindow(condition: Condition, windowMs: number): Condition {
+  switch (condition.kind) {
+    case 'expr':
+      return condition;
+    case 'all':
+    case 'any':
+      return { ...condition, conditions: condition.conditions.map((part) => withWindow(part, windowMs)) };
+    case 'burn_rate':
+      return { ...condition, windows: condition.windows.map(({ above }) => ({ longMs: windowMs, shortMs: windowMs, above })) };
+    case 'request_rate':
+      return { ...condition, windowMs, ...(condition.whileOthers === undefined ? {} : { whileOthers: { ...condition.whileOthers, windowMs } }) };
+    case 'error_ratio':
+    case 'latency':
+      return { ...condition, windowMs };
+  }
+}
 
 /** What an alert does when the data is missing (`on_no_data`) or the source failed (`on_error`): nothing, or tell. Never a rollback. */
 export type MissingDataPolicy = 'hold' | 'alert';

@@ -16,6 +16,10 @@ export type Verdict = {
   readonly requests: number | null;
   /** ms since 1970 of the first breaching evaluation in this run, `null` when not breaching. */
   readonly breachingSinceMs: number | null;
+  /** The version it was compared to, with its value; absent where nothing was compared. */
+  readonly baseline?: { readonly version: string; readonly value: number };
+  /** A comparison for which there is nothing to compare with: neither for nor against the version. */
+  readonly isMoot?: true;
 };
 
 /** Memory of one rule about one version; journalled, so that `for` survives a restart. */

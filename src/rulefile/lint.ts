@@ -1,4 +1,5 @@
 import { formatDuration } from '../domain/duration.ts';
+import type { ParsedCondition } from './condition-schema.ts';
 import type { GroupContext } from './context.ts';
 import type { ParsedRule } from './schema.ts';
 
@@ -35,22 +36,45 @@ function lintRule(rule: ParsedRule, intervalMs: number): Lint[] {
       key: ['expr'],
       message: 'compares nothing: the alert fires for every element of the answer; add a limit, such as > 0.05',
     });
-  for (const [signal, condition] of Object.entries(rule.condition ?? {})) {
-    if (condition !== undefined && condition.window < 4 * intervalMs)
-      lints.push({
-        code: 'short_window',
-        key: ['condition', signal, 'window'],
-        message: `window (${formatDuration(condition.window)}) is shorter than 4 × the interval (${formatDuration(intervalMs)}): a missed scrape leaves it without data`,
-      });
-  }
+  for (const { condition, key } of conditionsIn(rule.condition)) lints.push(...lintWindows(condition, key, intervalMs), ...lintBaseline(condition, key));
   return lints;
+}
+
+type Written = { readonly condition: ParsedCondition; readonly key: readonly PropertyKey[] };
+
+/** A condition and all those in it, each with its place in the rule. */
+function conditionsIn(condition: ParsedCondition | undefined, key: readonly PropertyKey[] = ['condition']): Written[] {
+  if (condition === undefined) return [];
+  const inside = (['all', 'any'] as const).flatMap((kind) => (condition[kind] ?? []).flatMap((part, index) => conditionsIn(part, [...key, kind, index])));
+  return [{ condition, key }, ...inside];
+}
+
+function lintWindows(condition: ParsedCondition, key: readonly PropertyKey[], intervalMs: number): Lint[] {
+  const windows = [
+    ...(['error_ratio', 'latency', 'request_rate'] as const).map((signal) => ({ key: [signal, 'window'], windowMs: condition[signal]?.window })),
+    ...(condition.burn_rate?.windows ?? []).map(({ short }, index) => ({ key: ['burn_rate', 'windows', index, 'short'], windowMs: short })),
+  ];
+  return windows.flatMap(({ key: own, windowMs }): Lint[] => {
+    if (windowMs === undefined || windowMs >= 4 * intervalMs) return [];
+    const message = `window (${formatDuration(windowMs)}) is shorter than 4 × the interval (${formatDuration(intervalMs)}): a missed scrape leaves it without data`;
+    return [{ code: 'short_window', key: [...key, ...own], message }];
+  });
+}
+
+/** A newcomer that is just as good has a value above the baseline's half of the time. */
+function lintBaseline(condition: ParsedCondition, key: readonly PropertyKey[]): Lint[] {
+  return (['error_ratio', 'latency'] as const).flatMap((signal): Lint[] => {
+    const limit = condition[signal]?.above_baseline;
+    if (limit === undefined || limit.times > 1 || limit.by_at_least > 0) return [];
+    const message = 'any difference to the baseline is a breach, also by chance; add times or by_at_least';
+    return [{ code: 'any_difference', key: [...key, signal, 'above_baseline'], message }];
+  });
 }
 
 function lintActing(rule: ParsedRule, { model }: GroupContext, groupLabels: Readonly<Record<string, string>>): Lint[] {
   const mode = rule.rollback?.mode ?? model?.policy?.mode ?? 'enforce';
   if (rule.rollback === undefined || mode === 'off') return [];
   const lints: Lint[] = [];
-  const { error_ratio: errorRatio, latency, request_rate: requestRate } = rule.condition ?? {};
   if (rule.labels['severity'] === undefined && groupLabels['severity'] === undefined)
     lints.push({ code: 'no_severity', key: ['alert'], message: 'the rule acts but has no severity label; add labels: {severity: page}' });
   if (mode === 'enforce' && rule.for === 0) lints.push({ code: 'no_for', key: ['alert'], message: 'the rule acts on a single evaluation; add for: 30s' });
@@ -60,18 +84,17 @@ function lintActing(rule: ParsedRule, { model }: GroupContext, groupLabels: Read
       key: ['rollback'],
       message: 'the rule acts but its model has no smoke_test: nothing proves the target before traffic moves',
     });
-  for (const [signal, condition] of [
-    ['error_ratio', errorRatio],
-    ['latency', latency],
-  ] as const) {
-    if (condition?.min_requests === 0)
-      lints.push({ code: 'no_min_requests', key: ['condition', signal, 'min_requests'], message: 'the rule acts on any number of requests; set min_requests' });
+  for (const { condition, key } of conditionsIn(rule.condition)) {
+    for (const signal of ['error_ratio', 'latency', 'burn_rate'] as const) {
+      if (condition[signal]?.min_requests === 0)
+        lints.push({ code: 'no_min_requests', key: [...key, signal, 'min_requests'], message: 'the rule acts on any number of requests; set min_requests' });
+    }
+    if (condition.request_rate?.below !== undefined)
+      lints.push({
+        code: 'acts_on_low_traffic',
+        key: ['rollback'],
+        message: 'the rule acts because traffic is low, which is seldom the version’s fault; rather let it tell only',
+      });
   }
-  if (requestRate?.below !== undefined)
-    lints.push({
-      code: 'acts_on_low_traffic',
-      key: ['rollback'],
-      message: 'the rule acts because traffic is low, which is seldom the version’s fault; rather let it tell only',
-    });
   return lints;
 }

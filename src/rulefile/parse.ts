@@ -1,7 +1,9 @@
 import { defaultPolicy, toOverrides } from '../config/policy-schema.ts';
 import { formatDuration } from '../domain/duration.ts';
 import type { RollbackPolicy } from '../domain/model.ts';
-import type { Condition, Rule, RuleGroup } from '../domain/rule.ts';
+import type { ExprCondition, Rule, RuleGroup } from '../domain/rule.ts';
+import { toCondition } from './condition.ts';
+import type { ParsedCondition } from './condition-schema.ts';
 import type { GroupContext, KnownModel, RuleFileContext } from './context.ts';
 import { type Diagnostic, hasErrors, sortDiagnostics } from './diagnostic.ts';
 import { lintRules } from './lint.ts';
@@ -135,18 +137,32 @@ function checkAgainstModel({ yaml, model }: GroupContext, rule: ParsedRule, path
       code: 'no_promql',
       at: 'key',
     });
-  const { error_ratio: errorRatio, latency } = rule.condition ?? {};
-  if (errorRatio !== undefined && model.hasErrors === false)
-    yaml.report([...path, 'condition', 'error_ratio'], 'the model has no errors signal; add signals.errors to it', { code: 'no_signal', at: 'key' });
+  if (rule.condition !== undefined) checkSignals(yaml, model, rule.condition, [...path, 'condition']);
+}
+
+/** Whether the model has the signals that the condition asks for, and a limit that its buckets can show. */
+function checkSignals(yaml: YamlFile, model: KnownModel, condition: ParsedCondition, path: Path): void {
+  const { error_ratio: errorRatio, burn_rate: burnRate, latency } = condition;
+  const needsErrors = errorRatio === undefined ? (burnRate === undefined ? null : 'burn_rate') : 'error_ratio';
+  if (needsErrors !== null && model.hasErrors === false)
+    yaml.report([...path, needsErrors], 'the model has no errors signal; add signals.errors to it', { code: 'no_signal', at: 'key' });
   if (latency !== undefined && model.hasLatency === false)
-    yaml.report([...path, 'condition', 'latency'], 'the model has no latency signal; add signals.latency to it', { code: 'no_signal', at: 'key' });
-  if (latency !== undefined && model.highestBucketSeconds !== null && latency.above / 1000 >= model.highestBucketSeconds) {
+    yaml.report([...path, 'latency'], 'the model has no latency signal; add signals.latency to it', { code: 'no_signal', at: 'key' });
+  const highest = model.highestBucketSeconds;
+  const limits = [
+    { key: ['above'], limitMs: latency?.above },
+    { key: ['above_baseline', 'by_at_least'], limitMs: latency?.above_baseline?.by_at_least },
+    { key: ['above_baseline', 'and_above'], limitMs: latency?.above_baseline?.and_above },
+  ];
+  for (const { key, limitMs } of limits) {
+    if (limitMs === undefined || highest === null || limitMs / 1000 < highest) continue;
     yaml.report(
-      [...path, 'condition', 'latency', 'above'],
-      `found ${formatDuration(latency.above)}, expected less than the highest finite bucket of the histogram (${Number(model.highestBucketSeconds.toPrecision(4))}s); at or above it the rule could never fire`,
+      [...path, 'latency', ...key],
+      `found ${formatDuration(limitMs)}, expected less than the highest finite bucket of the histogram (${Number(highest.toPrecision(4))}s); at or above it the rule could never fire`,
       { code: 'never_fires' },
     );
   }
+  for (const kind of ['all', 'any'] as const) condition[kind]?.forEach((part, index) => checkSignals(yaml, model, part, [...path, kind, index]));
 }
 
 function toRule(
@@ -161,7 +177,7 @@ function toRule(
     group: group.name,
     alert: parsed.alert,
     model: group.model,
-    condition: toCondition(parsed),
+    condition: parsed.condition === undefined ? toExpr(parsed) : toCondition(parsed.condition),
     forMs: parsed.for,
     keepFiringForMs: parsed.keep_firing_for,
     labels: { ...groupLabels, ...parsed.labels },
@@ -173,22 +189,6 @@ function toRule(
   };
 }
 
-function toCondition(parsed: ParsedRule): Condition {
-  const { error_ratio: errorRatio, latency, request_rate: requestRate } = parsed.condition ?? {};
-  if (errorRatio !== undefined)
-    return { kind: 'error_ratio', windowMs: errorRatio.window, limit: { op: 'above', value: errorRatio.above }, minRequests: errorRatio.min_requests };
-  if (latency !== undefined)
-    return {
-      kind: 'latency',
-      quantile: latency.quantile,
-      windowMs: latency.window,
-      limit: { op: 'above', value: latency.above / 1000 },
-      minRequests: latency.min_requests,
-    };
-  if (requestRate !== undefined) {
-    const limit =
-      requestRate.above === undefined ? { op: 'below' as const, value: requestRate.below ?? 0 } : { op: 'above' as const, value: requestRate.above };
-    return { kind: 'request_rate', windowMs: requestRate.window, limit, minRequests: requestRate.min_requests };
-  }
+function toExpr(parsed: ParsedRule): ExprCondition {
   return { kind: 'expr', expr: parsed.expr?.text ?? '', rangeMs: parsed.expr?.facts.rangeMs ?? 0, minRequests: parsed.min_requests ?? null };
 }

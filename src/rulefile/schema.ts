@@ -1,79 +1,11 @@
 import { z } from 'zod';
 import { always, exactlyOneOf, type IssueParams } from '../config/key-rules.ts';
 import { rollbackSchema } from '../config/policy-schema.ts';
-import { duration, labelName, positiveNumber, ratio, text, wholeNumber } from '../config/scalars.ts';
+import { duration, labelName, text, wholeNumber } from '../config/scalars.ts';
 import { template } from '../config/template-schema.ts';
-import { formatDuration } from '../domain/duration.ts';
 import { annotationVariables } from '../domain/template.ts';
+import { conditionSchema } from './condition-schema.ts';
 import { checkPromql } from './promql.ts';
-
-/** Requests in the window below which a condition says `no_data`. */
-export const defaultMinRequests = 100;
-
-const window = duration({ minMs: 1000, minText: '1s' }).meta({ description: 'How far back the numbers are taken, such as 5m. Required.' });
-const minRequests = wholeNumber(0).default(defaultMinRequests).meta({ description: 'Fewer requests than this in the window are no data. Default: 100.' });
-
-const errorRatio = z.strictObject({
-  window,
-  above: ratio()
-    .refine((value) => value < 1, 'expected a ratio below 1; above 100% can never fire')
-    .meta({ description: 'Breach when the share of failed requests is above it: 5% or 0.05. Required.' }),
-  min_requests: minRequests,
-});
-
-const latency = z.strictObject({
-  quantile: z
-    .number({ error: 'expected a quantile between 0 and 1; write 0.99' })
-    .min(0, 'expected a quantile between 0 and 1; write 0.99')
-    .max(1, 'expected a quantile between 0 and 1; write 0.99')
-    .meta({ description: 'Quantile of the request duration, 0..1, such as 0.99. Required.' }),
-  window,
-  above: duration({ minMs: 1, minText: '1ms' }).meta({ description: 'Breach when the quantile is above it, such as 250ms. Required.' }),
-  min_requests: minRequests,
-});
-
-const requestRate = z
-  .strictObject({
-    window,
-    above: positiveNumber().optional().meta({ description: 'Breach when there are more requests per second. Exactly one of above, below.' }),
-    below: z
-      .number({ error: 'expected a number of requests per second above 0' })
-      .gt(0, 'expected a number of requests per second above 0; below 0 can never fire')
-      .optional()
-      .meta({ description: 'Breach when there are fewer requests per second. Exactly one of above, below.' }),
-    min_requests: wholeNumber(0)
-      .default(0)
-      .meta({ description: 'Fewer requests than this in the window are no data. Default: 0 (here the number of requests is itself the signal).' }),
-  })
-  .check(
-    exactlyOneOf(['above', 'below'], {
-      none: 'needs a limit, found none; add above or below, in requests per second',
-      both: 'found above and below, expected one of them; write two rules',
-    }),
-    always((value, refuse) => {
-      const { below, window: windowMs, min_requests: least } = value;
-      if (typeof below !== 'number' || typeof windowMs !== 'number' || typeof least !== 'number' || below <= 0 || (below * windowMs) / 1000 > least) return;
-      refuse(
-        'min_requests',
-        `found ${least}, but below ${below} per second there are fewer than that in ${formatDuration(windowMs)}: it could never fire; lower it`,
-      );
-    }),
-  );
-
-const signals = ['error_ratio', 'latency', 'request_rate'] as const;
-
-const condition = z
-  .strictObject({
-    error_ratio: errorRatio.optional().meta({ description: 'Share of failed requests, 0..1.' }),
-    latency: latency.optional().meta({ description: 'Quantile of the request duration.' }),
-    request_rate: requestRate.optional().meta({ description: 'Requests per second.' }),
-  })
-  .check(
-    exactlyOneOf(signals, {
-      none: `needs one signal, found none; write one of ${signals.join(', ')}`,
-      both: 'found a second signal, expected one; write two rules',
-    }),
-  );
 
 const expr = text({ min: 1, expected: 'a PromQL expression' }).transform((given, context) => {
   const facts = checkPromql(given);
@@ -95,7 +27,7 @@ export const ruleSchema = z
       description:
         '+ Beside expr: fewer requests than this (of the model’s requests signal, over the longest range of the expression or 5m) are no data. Required when the rule may act. Default: not asked for.',
     }),
-    condition: condition.optional().meta({ description: '+ One signal with its limit. Exactly one of expr, condition.' }),
+    condition: conditionSchema.optional().meta({ description: '+ One signal with its limit, or all or any of conditions. Exactly one of expr, condition.' }),
     for: duration().default(0).meta({ description: 'A breach must last this long. Default: 0s.', default: '0s' }),
     keep_firing_for: duration().default(0).meta({ description: 'The alert is kept firing this long after the breach ended. Default: 0s.', default: '0s' }),
     labels: z

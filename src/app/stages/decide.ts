@@ -4,7 +4,7 @@ import { formatDuration } from '../../domain/duration.ts';
 import type { Episode, Evidence, Trigger } from '../../domain/episode.ts';
 import type { Model, RollbackPolicy } from '../../domain/model.ts';
 import type { Observation } from '../../domain/observation.ts';
-import type { Rule } from '../../domain/rule.ts';
+import { longestWindowMs, type Rule } from '../../domain/rule.ts';
 import type { Verdict } from '../../domain/verdict.ts';
 import { createId } from '../ids.ts';
 import type { Memory } from '../memory.ts';
@@ -68,14 +68,15 @@ export function toDecision(subject: DecideSubject, judgement: Judgement, nowMs: 
 /** The numbers of the decision, frozen. */
 export function freezeEvidence(subject: DecideSubject, target: string, board: VerdictBoard, queries: readonly string[]): Evidence {
   const { rule, verdict } = subject;
+  const windowMs = rule === null ? null : longestWindowMs(rule.condition);
   const baseline = rule === null ? undefined : board.of(subject.model.name).find((other) => other.rule === rule.id && other.version === target);
   return {
     signal: verdict?.signal ?? 'manual',
     value: verdict?.value ?? null,
     threshold: verdict?.threshold ?? null,
     requests: verdict?.requests ?? null,
-    window: rule === null || rule.condition.kind === 'expr' ? null : formatDuration(rule.condition.windowMs),
-    baseline: baseline === undefined || baseline.value === null ? null : { version: target, value: baseline.value },
+    window: windowMs === null ? null : formatDuration(windowMs),
+    baseline: verdict?.baseline ?? (baseline === undefined || baseline.value === null ? null : { version: target, value: baseline.value }),
     series: queries,
   };
 }

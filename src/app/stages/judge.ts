@@ -1,8 +1,10 @@
 import type { JournalEvent } from '../../domain/event.ts';
 import { judge } from '../../domain/judge.ts';
+import type { Model } from '../../domain/model.ts';
 import type { RuleState, Verdict } from '../../domain/verdict.ts';
 import { type Memory, ruleStateKey } from '../memory.ts';
 import type { Measured } from './measure.ts';
+import { looksAtOthers, standingOf } from './standing.ts';
 
 /** Verdicts of one rule, and what must be journalled of its memory. */
 export type Judged = { readonly verdicts: readonly Verdict[]; readonly journalled: Readonly<Record<string, RuleState | null>> };
@@ -11,13 +13,16 @@ export type Judged = { readonly verdicts: readonly Verdict[]; readonly journalle
  * Judges every version of every rule. A state is journalled while something pends or fires (so that `for` survives a restart)
  * and once more when that ends; the rest is only held.
  */
-export function judgeAll(measured: readonly Measured[], memory: Memory, context: { nowMs: number; intervalMs: number }): Judged {
+export function judgeAll(measured: readonly Measured[], memory: Memory, context: { model: Model | null; nowMs: number; intervalMs: number }): Judged {
   const verdicts: Verdict[] = [];
   const journalled: Record<string, RuleState | null> = {};
+  const { model, ...time } = context;
   for (const { rule, byVersion } of measured) {
+    const compares = model !== null && looksAtOthers(rule.condition);
     for (const [version, measurement] of byVersion) {
       const before = memory.ruleState(rule.id, version);
-      const result = judge({ rule, version, measurement, state: before, ...context });
+      const standing = compares ? { standing: standingOf(model, version, byVersion, (id) => memory.ledgerEntry(model.name, id)) } : {};
+      const result = judge({ rule, version, measurement, state: before, ...standing, ...time });
       verdicts.push(result.verdict);
       const matters = result.state.breachingSinceMs !== null || result.state.firingSinceMs !== null;
       const mattered = before !== null && (before.breachingSinceMs !== null || before.firingSinceMs !== null);

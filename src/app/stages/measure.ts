@@ -1,7 +1,7 @@
 import type { Answer, ExprQuestion, Measurement, Question } from '../../domain/measurement.ts';
 import type { Matcher, Model } from '../../domain/model.ts';
 import type { Source } from '../../domain/ports.ts';
-import type { Rule } from '../../domain/rule.ts';
+import { type Condition, partsOf, type Rule } from '../../domain/rule.ts';
 
 /** Window of the request count beside an `expr` without a range selector. */
 const exprWindowMs = 300_000;
@@ -19,9 +19,11 @@ export type MeasureTask = {
 /** Measurements of one rule per version, as the plane names it. */
 export type Measured = { readonly rule: Rule; readonly byVersion: ReadonlyMap<string, Measurement>; readonly error: string | null };
 
+/** The questions of one condition, and of its parts. */
 type Asked = {
-  readonly rule: Rule;
+  readonly condition: Condition;
   readonly windowMs: number;
+  readonly parts: readonly Asked[];
   readonly requests?: string;
   readonly errors?: string;
   readonly buckets?: string;
@@ -29,11 +31,13 @@ type Asked = {
   readonly expr?: string;
 };
 
+type AskedRule = { readonly rule: Rule; readonly asked: Asked };
+
 /** Collects the questions of a whole turn, so that equal ones are asked once and alike ones in one query, and reads the answers back. */
 export class MeasurePlan {
   readonly #questions = new Map<string, Question>();
   readonly #exprs = new Map<string, ExprQuestion>();
-  readonly #tasks: { readonly task: MeasureTask; readonly asked: readonly Asked[] }[] = [];
+  readonly #tasks: { readonly task: MeasureTask; readonly asked: readonly AskedRule[] }[] = [];
   readonly #nowMs: number;
 
   constructor(nowMs: number) {
@@ -41,7 +45,7 @@ export class MeasurePlan {
   }
 
   add(task: MeasureTask): void {
-    this.#tasks.push({ task, asked: task.rules.map((rule) => this.#askFor(task, rule)) });
+    this.#tasks.push({ task, asked: task.rules.map((rule) => ({ rule, asked: this.#askFor(task, rule.id, rule.condition) })) });
   }
 
   get questions(): readonly Question[] {
@@ -67,40 +71,49 @@ export class MeasurePlan {
     return new Map(
       this.#tasks.map(({ task, asked }) => {
         const nameOf = versionName(task);
-        return [task.model.name, asked.map((question) => read({ ...task, nameOf, nowMs: this.#nowMs }, question, answers))];
+        return [task.model.name, asked.map(({ rule, asked: questions }) => ({ rule, ...read({ ...task, nameOf, nowMs: this.#nowMs }, questions, answers) }))];
       }),
     );
   }
 
-  #askFor(task: MeasureTask, rule: Rule): Asked {
+  #askFor(task: MeasureTask, id: string, condition: Condition): Asked {
+    const parts = partsOf(condition).map((part, index) => this.#askFor(task, `${id} ${index}`, part));
     const { signals } = task.model;
-    const { condition } = rule;
-    const windowMs = this.#cut(task, condition.kind === 'expr' ? condition.rangeMs || exprWindowMs : condition.windowMs);
-    const newest = this.#question(task.model, 'newest', signals.requests.metric, signals.requests.matchers, windowMs);
+    const { requests, latency } = signals;
+    const ask = (kind: Question['kind'], selector: { metric: string; matchers: readonly Matcher[] }, windowMs: number): string =>
+      this.#question(task.model, kind, selector.metric, selector.matchers, windowMs);
     switch (condition.kind) {
+      case 'all':
+      case 'any':
+      case 'burn_rate':
+        return { condition, parts, windowMs: Math.max(0, ...parts.map((part) => part.windowMs)) };
       case 'error_ratio': {
-        const requests = this.#question(task.model, 'increase', signals.requests.metric, signals.requests.matchers, windowMs);
+        const windowMs = this.#cut(task, condition.windowMs);
         const selector = errorSelector(task.model);
-        const errors = selector === null ? {} : { errors: this.#question(task.model, 'increase', selector.metric, selector.matchers, windowMs) };
-        return { rule, windowMs, requests, newest, ...errors };
+        const errors = selector === null ? {} : { errors: ask('increase', selector, windowMs) };
+        return { condition, parts, windowMs, newest: ask('newest', requests, windowMs), requests: ask('increase', requests, windowMs), ...errors };
       }
-      case 'request_rate':
-        return { rule, windowMs, newest, requests: this.#question(task.model, 'increase', signals.requests.metric, signals.requests.matchers, windowMs) };
+      case 'request_rate': {
+        const windowMs = this.#cut(task, condition.windowMs);
+        return { condition, parts, windowMs, newest: ask('newest', requests, windowMs), requests: ask('increase', requests, windowMs) };
+      }
       case 'latency': {
-        const { latency } = signals;
-        if (latency === null) return { rule, windowMs, newest };
+        const windowMs = this.#cut(task, condition.windowMs);
+        if (latency === null) return { condition, parts, windowMs, newest: ask('newest', requests, windowMs) };
         return {
-          rule,
+          condition,
+          parts,
           windowMs,
-          newest: this.#question(task.model, 'newest', `${latency.metric}_count`, latency.matchers, windowMs),
-          buckets: this.#question(task.model, 'buckets', `${latency.metric}_bucket`, latency.matchers, windowMs),
+          newest: ask('newest', { ...latency, metric: `${latency.metric}_count` }, windowMs),
+          buckets: ask('buckets', { ...latency, metric: `${latency.metric}_bucket` }, windowMs),
         };
       }
       case 'expr': {
-        const expr = `expr ${rule.id}`;
+        const windowMs = this.#cut(task, condition.rangeMs || exprWindowMs);
+        const expr = `expr ${id}`;
         this.#exprs.set(expr, { id: expr, expr: condition.expr });
-        if (condition.minRequests === null) return { rule, windowMs, expr };
-        return { rule, windowMs, expr, newest, requests: this.#question(task.model, 'increase', signals.requests.metric, signals.requests.matchers, windowMs) };
+        if (condition.minRequests === null) return { condition, parts, windowMs, expr };
+        return { condition, parts, windowMs, expr, newest: ask('newest', requests, windowMs), requests: ask('increase', requests, windowMs) };
       }
     }
   }
@@ -128,7 +141,10 @@ function errorSelector(model: Model): { metric: string; matchers: readonly Match
 
 type ReadTask = MeasureTask & { readonly nameOf: (metricVersion: string) => string | null; readonly nowMs: number };
 
-function read(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>): Measured {
+type Read = { readonly byVersion: ReadonlyMap<string, Measurement>; readonly error: string | null };
+
+function read(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>): Read {
+  const parts = asked.parts.map((part) => read(task, part, answers));
   const error = firstError(asked, answers);
   const collected = new Map<string, MutableMeasurement>();
   const at = (version: string): MutableMeasurement => {
@@ -137,10 +153,15 @@ function read(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>
     return found;
   };
   for (const version of task.serving) at(version);
+  for (const part of parts) for (const version of part.byVersion.keys()) at(version);
   if (error === null) fill(task, asked, answers, at);
   const ambiguous = ambiguity(task);
-  if (ambiguous !== null) for (const found of collected.values()) found.error = ambiguous;
-  return { rule: asked.rule, byVersion: collected, error };
+  for (const [version, found] of collected) {
+    if (ambiguous !== null) found.error = ambiguous;
+    if (parts.length > 0)
+      found.parts = parts.map((part, index) => part.byVersion.get(version) ?? emptyMeasurement(asked.parts[index]?.windowMs ?? asked.windowMs, part.error));
+  }
+  return { byVersion: collected, error: error ?? parts.find((part) => part.error !== null)?.error ?? null };
 }
 
 type MutableMeasurement = { -readonly [K in keyof Measurement]: Measurement[K] };
@@ -197,7 +218,7 @@ function fillExpr(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Ans
   if (answer?.kind !== 'expr') return;
   const { nameOf } = task;
   const { attribution } = task.model;
-  const { condition } = asked.rule;
+  const { condition } = asked;
   const rangeMs = condition.kind === 'expr' ? condition.rangeMs || exprWindowMs : 0;
   // An expression cannot be cut: what it found may be the doing of the version that served before.
   const reachesBehind = attribution.kind === 'serving' && task.sinceMs !== null && task.nowMs - task.sinceMs < rangeMs;

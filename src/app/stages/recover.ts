@@ -1,8 +1,8 @@
+import { findIn } from '../../domain/conditions/find.ts';
 import type { Episode } from '../../domain/episode.ts';
-import { find } from '../../domain/judge.ts';
 import type { Model } from '../../domain/model.ts';
 import type { Source } from '../../domain/ports.ts';
-import type { Rule } from '../../domain/rule.ts';
+import type { Condition, Rule } from '../../domain/rule.ts';
 import { MeasurePlan } from './measure.ts';
 
 export type Recovery = { readonly kind: 'recovered' | 'breaching' | 'unknown'; readonly reason: string };
@@ -27,14 +27,30 @@ export async function judgeRecovery(input: {
   const plan = new MeasurePlan(nowMs);
   plan.add({ model, rules, serving: [episode.to], sinceMs: switchedAtMs });
   const measured = (await plan.measure(source, input.signal)).get(model.name) ?? [];
-  const findings = measured.map(({ rule, byVersion }) => {
+  const all = measured.map(({ rule, byVersion }) => {
     const measurement = byVersion.get(episode.to);
     if (measurement === undefined) return { rule, kind: 'no_data' as const, words: 'no sample of this version' };
-    const finding = find(rule, measurement, nowMs);
+    const condition = rule.alert === episode.rule ? sinceDetection(rule.condition, episode) : rule.condition;
+    const finding = findIn(condition, measurement, { nowMs, version: episode.to, others: [], isKnownGood: true });
+    if (finding.isMoot === true) return null;
     const tooEarly = rule.condition.kind === 'expr' && finding.kind === 'breaching' && nowMs - switchedAtMs < rule.condition.rangeMs;
     return { rule, kind: tooEarly ? ('no_data' as const) : finding.kind, words: tooEarly ? 'its range still reaches behind the switch' : finding.words };
   });
+  const findings = all.filter((finding) => finding !== null);
+  if (findings.length === 0) return { kind: 'unknown', reason: 'every acting rule compares versions, and there is nothing to compare the target with' };
   const words = findings.map((finding) => `${finding.rule.alert}: ${finding.words}`).join('; ');
   if (findings.every((finding) => finding.kind === 'ok')) return { kind: 'recovered', reason: words };
   return { kind: findings.some((finding) => finding.kind === 'breaching') ? 'breaching' : 'unknown', reason: words };
+}
+
+/**
+ * After the switch there is nothing left to compare the target with. It has recovered when it keeps to what the rule allows beside its own value
+ * at detection, or is nearer to that than to what the bad version showed.
+ */
+function sinceDetection(condition: Condition, episode: Episode): Condition {
+  if (!('limit' in condition) || condition.limit.op !== 'above_baseline') return condition;
+  const { baseline, value } = episode.evidence;
+  if (baseline === null || baseline.version !== episode.to || baseline.value === null || value === null) return condition;
+  const { times, byAtLeast, andAbove } = condition.limit;
+  return { ...condition, limit: { op: 'above', value: Math.max(times * baseline.value + byAtLeast, andAbove, (baseline.value + value) / 2) } };
 }
