@@ -186,7 +186,9 @@ export class EpisodeRunner {
 
   async #plan(stage: Stage): Promise<void> {
     const { episode, model, plane, signal } = stage;
-    const observation = await this.#observe(stage, { thorough: true });
+    // The one the decision was made on, when it was just made and nothing was tried since.
+    const decidedOn = episode.startedAtMs === null ? this.#runtime.observer.takeThorough(model) : null;
+    const observation = decidedOn ?? (await this.#observe(stage, { thorough: true }));
     this.#askGuards(stage, observation);
     const plan = plane.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: episode.to, share: 1 }] });
     signal.throwIfAborted();

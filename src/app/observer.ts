@@ -5,12 +5,17 @@ import type { Clock, ControlPlane, Log, PlaneTarget } from '../domain/ports.ts';
 /** An observation older than this many intervals is no longer believed for attribution. */
 const believedIntervals = 3;
 
+/** A thorough observation is good for this long, from its beginning. */
+const thoroughMs = 1_000;
+
 /** Keeps the newest observation of each model, refreshed every `observe_interval`, and on demand right before acting. */
 export class Observer {
   readonly #planes: ReadonlyMap<string, ControlPlane>;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #latest = new Map<string, Observation>();
+  /** Thorough ones that nothing was built on yet. */
+  readonly #thorough = new Map<string, Observation>();
   readonly #failures = new Map<string, string>();
   readonly #triedMs = new Map<string, number>();
 
@@ -46,6 +51,17 @@ export class Observer {
     if (known === null || known.atMs <= observation.atMs || known.atMs > this.#clock.nowMs()) this.#latest.set(model.name, observation);
   }
 
+  /**
+   * The thorough observation that a decision was just made on, once: what follows at once from the decision need not ask all of it again.
+   * `null` when there is none, or it is older than `thoroughMs`. Every mutation looks at the plane for itself.
+   */
+  takeThorough(model: Model): Observation | null {
+    const found = this.#thorough.get(model.name);
+    this.#thorough.delete(model.name);
+    const ageMs = found === undefined ? Number.POSITIVE_INFINITY : this.#clock.nowMs() - found.atMs;
+    return found !== undefined && ageMs >= 0 && ageMs <= thoroughMs ? found : null;
+  }
+
   /** Observes now. `null` when the plane did not answer; the reason is logged (the first time loudly) and kept. */
   async observe(model: Model, options: { thorough: boolean }, signal: AbortSignal): Promise<Observation | null> {
     const plane = this.#planes.get(model.controlPlane);
@@ -54,6 +70,7 @@ export class Observer {
     try {
       const observation = await plane.observe(planeTarget(model), options, signal);
       this.#keep(model, observation);
+      if (options.thorough) this.#thorough.set(model.name, observation);
       if (this.#failures.delete(model.name)) this.#log.info({ model: model.name }, 'control plane can be observed again');
       return observation;
     } catch (error) {

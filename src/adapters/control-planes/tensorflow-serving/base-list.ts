@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { PlaneError } from '../../../domain/ports.ts';
-import { type ConfigFile, readConfigFile } from './config-file.ts';
+import { type ConfigFile, parseConfigFile, readConfigText } from './config-file.ts';
 import {
   type ModelConfig,
   ModelConfigListSchema,
@@ -26,14 +26,35 @@ export type BaseList = {
   readonly file: ConfigFile | null;
 };
 
-/** @throws {PlaneError} permanent, naming file:line:column where it has one */
-export async function readBaseList(config: Pick<TensorFlowServingConfig, 'model_config_file' | 'model_config_list'>): Promise<BaseList> {
+/**
+ * Reads the list anew at each call; what was built from the same text, or the same settings, is handed out again: a server with hundreds of
+ * models is looked at many times a second. Base lists are never changed (`clone` before a change).
+ */
+export class BaseListReader {
+  readonly #config: Pick<TensorFlowServingConfig, 'model_config_file' | 'model_config_list'>;
+  #known: BaseList | null = null;
+
+  constructor(config: Pick<TensorFlowServingConfig, 'model_config_file' | 'model_config_list'>) {
+    this.#config = config;
+  }
+
+  /** @throws {PlaneError} permanent, naming file:line:column where it has one */
+  async read(): Promise<BaseList> {
+    this.#known = await readBaseList(this.#config, this.#known);
+    return this.#known;
+  }
+}
+
+async function readBaseList(config: Pick<TensorFlowServingConfig, 'model_config_file' | 'model_config_list'>, known: BaseList | null): Promise<BaseList> {
   if (config.model_config_file === undefined) {
+    if (known !== null) return known;
     const list = create(ModelConfigListSchema, { config: (config.model_config_list ?? []).map(toMessage) });
     return baseList('model_config_list', create(ModelServerConfigSchema, { config: { case: 'modelConfigList', value: list } }), null);
   }
   try {
-    const file = await readConfigFile(config.model_config_file);
+    const text = await readConfigText(config.model_config_file);
+    if (known?.file?.text === text) return known;
+    const file = parseConfigFile(text, config.model_config_file);
     return baseList(`file ${file.path}`, file.config, file);
   } catch (cause) {
     if (cause instanceof TextFormatError) throw new PlaneError('permanent', cause.message, { cause });

@@ -46,15 +46,13 @@ export function parseConfigFile(text: string, path: string): ConfigFile {
   return { path, text, config, blocks };
 }
 
-/** @throws {TextFormatError | PlaneError} */
-export async function readConfigFile(path: string): Promise<ConfigFile> {
-  let text: string;
+/** The text of a config file. @throws {PlaneError} permanent, when it cannot be read */
+export async function readConfigText(path: string): Promise<string> {
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await readFile(path));
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await readFile(path));
   } catch (cause) {
     throw new PlaneError('permanent', `model_config_file ${path}: cannot be read (${codeOf(cause)})`, { cause });
   }
-  return parseConfigFile(text, path);
 }
 
 type Edit = { readonly start: number; readonly end: number; readonly text: string };

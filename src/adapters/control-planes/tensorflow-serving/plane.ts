@@ -6,7 +6,7 @@ import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, 
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { Mutex } from '../mutex.ts';
 import { type Address, type Resolve, resolveAddresses } from './addresses.ts';
-import { type BaseEntry, type BaseList, readBaseList } from './base-list.ts';
+import { type BaseEntry, type BaseList, BaseListReader } from './base-list.ts';
 import { ChangeMemory, type MemoryPatch, type MemorySnapshot, type Original, rememberedAfter } from './change-memory.ts';
 import { checkStep, type Patience, patienceFor } from './check.ts';
 import { editConfigFile, replaceFile, writeObstacle } from './config-file.ts';
@@ -34,7 +34,7 @@ type Shown = {
 };
 
 /** Parallel status calls per endpoint while all listed models are looked at. */
-const maxParallelCalls = 8;
+const maxParallelCalls = 32;
 
 /** TensorFlow Serving: README.md says what it calls and what it cannot do. */
 export class TensorFlowServingPlane implements ControlPlane {
@@ -43,6 +43,7 @@ export class TensorFlowServingPlane implements ControlPlane {
   readonly #patience: Patience;
   readonly #resolve: Resolve | undefined;
   readonly #memory: ChangeMemory;
+  readonly #base: BaseListReader;
   readonly #clients = new Map<string, { readonly client: GrpcClient; readonly fingerprint: string }>();
   readonly #endpointLocks = new Map<string, Mutex>();
   /** Base list and memory are read, and the file and memory changed, as one. */
@@ -58,6 +59,7 @@ export class TensorFlowServingPlane implements ControlPlane {
     this.#patience = patienceFor(config.file_system_poll_wait);
     this.#resolve = options.resolve;
     this.#memory = new ChangeMemory(deps.memory);
+    this.#base = new BaseListReader(config);
   }
 
   capabilities(): PlaneCapabilities {
@@ -136,7 +138,7 @@ export class TensorFlowServingPlane implements ControlPlane {
 
   async #readTruthLocked(): Promise<Truth> {
     const memory = this.#memory.snapshot();
-    return { base: await readBaseList(this.#config), memory };
+    return { base: await this.#base.read(), memory };
   }
 
   /** A client per replica there is now; those that are gone, or whose certificates changed, are retired. */
@@ -452,7 +454,7 @@ export class TensorFlowServingPlane implements ControlPlane {
     // What the endpoints have stays; only what the file says of it changes, and with it what must be remembered beside it.
     const truths = new Map(clients.map(({ address }) => [address, truth.memory.truth(entry, address)]));
     if (!isThere) await replaceFile(path, file.text, editConfigFile(file, mutation.model, mutation.after));
-    const written = (await readBaseList(this.#config)).entries.get(mutation.model);
+    const written = (await this.#base.read()).entries.get(mutation.model);
     if (written === undefined || !isSameState(written.state, mutation.after))
       return { kind: 'conflict', class: 'conflict', detail: `${path}: somebody wrote it at the same time` };
     const remember = rememberedAfter(truth.memory, written, truths, original);

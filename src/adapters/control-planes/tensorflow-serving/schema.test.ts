@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readBaseList } from './base-list.ts';
+import { BaseListReader } from './base-list.ts';
 import { isVersionNumber, parseEndpoint, tensorflowServingConfig, tensorflowServingKeys } from './schema.ts';
 
 const base = { endpoints: ['tfs-0:8500'], model_config_file: '/models/models.config' };
@@ -99,7 +99,7 @@ describe('the configuration', () => {
       ],
     });
 
-    const { config: message } = (await readBaseList(config)).config;
+    const { config: message } = (await new BaseListReader(config).read()).config;
 
     expect(message.case === 'modelConfigList' && message.value.config).toMatchObject([
       {
