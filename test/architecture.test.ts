@@ -7,6 +7,9 @@ const root = path.resolve(import.meta.dirname, '..');
 /** The words that schemas are made of; a plug-in's schema uses them too. */
 const schemaWords = ['src/config/scalars.ts', 'src/config/http-config.ts', 'src/config/key-rules.ts'];
 
+/** Groups of adapters that talk to an API server of Kubernetes. */
+const kubernetesUsers: ReadonlySet<string> = new Set(['control-planes', 'leases']);
+
 /** What a layer may import besides itself; `*` anything. The first entry whose prefix fits a file is its layer. */
 const layers: readonly { readonly prefix: string; readonly may: readonly string[] | '*'; readonly packages: 'none' | 'any' }[] = [
   { prefix: 'src/domain/', may: [], packages: 'none' },
@@ -15,9 +18,16 @@ const layers: readonly { readonly prefix: string; readonly may: readonly string[
   { prefix: 'src/rulefile/', may: ['src/domain/', 'src/config/'], packages: 'any' },
   { prefix: 'src/telemetry/', may: ['src/domain/'], packages: 'any' },
   { prefix: 'src/web/', may: ['src/domain/', 'src/telemetry/'], packages: 'any' },
-  ...['clock', 'http', 'smoke', 'journal', 'notify', 'sources', 'control-planes', 'process', 'files'].map((group) => ({
+  ...['clock', 'http', 'smoke', 'kubernetes', 'journal', 'notify', 'sources', 'control-planes', 'leases', 'process', 'files'].map((group) => ({
     prefix: `src/adapters/${group}/`,
-    may: ['src/domain/', 'src/adapters/http/', 'src/adapters/process/', 'src/adapters/files/', ...schemaWords],
+    may: [
+      'src/domain/',
+      'src/adapters/http/',
+      'src/adapters/process/',
+      'src/adapters/files/',
+      ...(kubernetesUsers.has(group) ? ['src/adapters/kubernetes/'] : []),
+      ...schemaWords,
+    ],
     packages: 'any' as const,
   })),
   // The composition root.
@@ -70,6 +80,8 @@ describe('the direction of dependencies', () => {
     ['src/domain/a.ts', '../config/scalars.ts', 'may import only src/domain/'],
     ['src/adapters/smoke/index.ts', '../notify/slack/index.ts', 'src/adapters/smoke/ may import only'],
     ['src/adapters/sources/prometheus/index.ts', '../../../config/schema.ts', 'may import only'],
+    ['src/adapters/sources/prometheus/index.ts', '../../kubernetes/client.ts', 'may import only'],
+    ['src/adapters/kubernetes/client.ts', '../control-planes/index.ts', 'may import only'],
     ['src/app/loop.ts', '../adapters/clock/real-clock.ts', 'may import only'],
     ['src/web/server.ts', '../app/create.ts', 'may import only'],
     ['src/attic/a.ts', './b.ts', 'belongs to no layer'],

@@ -9,7 +9,7 @@ import { createSmokeRunner } from '../adapters/smoke/index.ts';
 import { sourcePlugins } from '../adapters/sources/index.ts';
 import type { SourcePlugin } from '../adapters/sources/source-plugin.ts';
 import type { Config } from '../config/config.ts';
-import { commandEnvironment } from '../config/env.ts';
+import { commandEnvironment, environment } from '../config/env.ts';
 import type { Clock, ControlPlane, Journal, Log, PlaneDeps, SmokeRunner, Source } from '../domain/ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { App } from './app.ts';
@@ -134,10 +134,10 @@ export async function buildPlanes(
   return { byName, [Symbol.asyncDispose]: async () => await closeAll([...byName.values()], deps.log) };
 }
 
-async function createPlane(entry: Config['controlPlanes'][number], deps: PlaneDeps): Promise<ControlPlane> {
+async function createPlane(entry: Config['controlPlanes'][number], deps: Omit<PlaneDeps, 'environment'>): Promise<ControlPlane> {
   const kind = controlPlaneKinds.get(entry.kind);
   if (kind === undefined) throw new Error(`no kind of control plane "${entry.kind}"`);
-  return await kind.create(entry.settings, deps);
+  return await kind.create(entry.settings, { ...deps, environment: environment() });
 }
 
 type Built = { readonly runtime: Runtime; readonly senders: ReadonlyMap<string, readonly ClosableSender[]>; readonly known: Parameters<Metrics['know']>[0] };

@@ -65,6 +65,8 @@ export type PlaneDeps = {
   readonly onRequest: (method: string, code: string, durationMs: number) => void;
   /** What the environment of a plane's commands starts from (PATH, HOME, LANG); nothing unless given. */
   readonly commandEnv?: Readonly<Record<string, string>>;
+  /** The process's environment: where the API server of the cluster is, and what credential plugins run in. May hold secrets. Default: empty. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
 };
 
 /** What switches versions: design 8. One folder and one registry line per kind. */
