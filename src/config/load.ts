@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { lookUp } from '../domain/lookup.ts';
 import type { Route } from '../domain/routing.ts';
 import type { RuleGroup } from '../domain/rule.ts';
 import type { KnownModel, RuleFileContext } from '../rulefile/context.ts';
@@ -143,12 +144,30 @@ function checkModels(yaml: YamlFile, plain: unknown, kinds: Kinds, registries: R
     }
     checkReference(yaml, [...path, 'source'], valueAt(model, ['source']), kinds.source.keys(), 'source');
     checkReference(yaml, [...path, 'control_plane'], valueAt(model, ['control_plane']), kinds.plane.keys(), 'control plane');
+    checkVersionLabel(yaml, plain, model, path);
     const kind = kinds.plane.get(String(valueAt(model, ['control_plane'])));
     const schema = typeof kind === 'string' ? registries.controlPlanes[kind]?.planeKeys : undefined;
     const keys = valueAt(model, ['plane']);
     if (schema === undefined || (keys !== undefined && (typeof keys !== 'object' || keys === null || Array.isArray(keys)))) return {};
     const parsed = validatePart(yaml, schema, keys === undefined ? {} : yaml.plain(schema, folder, [...path, 'plane']), [...path, 'plane']);
     return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : {};
+  });
+}
+
+/**
+ * A preset's metrics carry the labels they carry: with another one every answer would be empty. Only where they come whole from the preset, and unless the
+ * scrape itself adds the label.
+ */
+function checkVersionLabel(yaml: YamlFile, plain: unknown, model: unknown, path: Path): void {
+  const label = valueAt(model, ['version_label']);
+  const preset = lookUp(presets, String(valueAt(model, ['preset'])));
+  if (typeof label !== 'string' || !/^[a-zA-Z_]\w*$/.test(label) || valueAt(model, ['attribution']) !== undefined) return;
+  if (preset?.versionLabels === undefined || preset.versionLabels.includes(label)) return;
+  if (valueAt(model, ['signals', 'requests']) !== undefined) return;
+  const source = listAt(plain, ['sources']).find((entry) => valueAt(entry, ['name']) === valueAt(model, ['source']));
+  if (listAt(source, ['scrape', 'static_configs']).some((entry) => valueAt(entry, ['labels', label]) !== undefined)) return;
+  yaml.report([...path, 'version_label'], `preset ${preset.name} has no label ${label}; ${preset.attributionHint ?? 'spell signals out'}`, {
+    code: 'no_label',
   });
 }
 
@@ -229,6 +248,7 @@ function knownModels(plain: unknown, sources: Kinds['source'], registries: Regis
       promql,
       hasErrors: (model.signals?.errors ?? ofPreset?.errors ?? null) !== null,
       hasLatency: (model.signals?.latency ?? ofPreset?.latency ?? null) !== null,
+      lacks: preset?.lacks ?? {},
       highestBucketSeconds: model.signals?.latency === undefined ? (preset?.highestBucketSeconds ?? null) : null,
       hasSmokeTest: model.smoke_test !== undefined,
       policy: toPolicy(model.rollback),

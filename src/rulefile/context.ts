@@ -7,6 +7,8 @@ export type KnownModel = {
   readonly promql: boolean | null;
   readonly hasErrors: boolean | null;
   readonly hasLatency: boolean | null;
+  /** Why a signal is missing, and the way out, where the model's preset knows. */
+  readonly lacks?: { readonly errors?: string; readonly latency?: string };
   /** Highest finite bucket of the latency histogram, seconds. */
   readonly highestBucketSeconds: number | null;
   readonly hasSmokeTest: boolean | null;

@@ -141,13 +141,17 @@ function checkAgainstModel({ yaml, model }: GroupContext, rule: ParsedRule, path
 }
 
 /** Whether the model has the signals that the condition asks for, and a limit that its buckets can show. */
+function wayOut(lack: string | undefined, key: string): string {
+  return lack === undefined ? `; add ${key} to it` : `: ${lack}`;
+}
+
 function checkSignals(yaml: YamlFile, model: KnownModel, condition: ParsedCondition, path: Path): void {
   const { error_ratio: errorRatio, burn_rate: burnRate, latency } = condition;
   const needsErrors = errorRatio === undefined ? (burnRate === undefined ? null : 'burn_rate') : 'error_ratio';
   if (needsErrors !== null && model.hasErrors === false)
-    yaml.report([...path, needsErrors], 'the model has no errors signal; add signals.errors to it', { code: 'no_signal', at: 'key' });
+    yaml.report([...path, needsErrors], `the model has no errors signal${wayOut(model.lacks?.errors, 'signals.errors')}`, { code: 'no_signal', at: 'key' });
   if (latency !== undefined && model.hasLatency === false)
-    yaml.report([...path, 'latency'], 'the model has no latency signal; add signals.latency to it', { code: 'no_signal', at: 'key' });
+    yaml.report([...path, 'latency'], `the model has no latency signal${wayOut(model.lacks?.latency, 'signals.latency')}`, { code: 'no_signal', at: 'key' });
   const highest = model.highestBucketSeconds;
   const limits = [
     { key: ['above'], limitMs: latency?.above },

@@ -19,9 +19,22 @@ export type Preset = {
   readonly attribution: Attribution | null;
   /** Highest finite bucket of the latency histogram, seconds; a latency bound at or above it could never fire. */
   readonly highestBucketSeconds: number | null;
+  /** Why the platform's metrics cannot answer for a signal that is left out, and the way out; said when a rule asks for it. */
+  readonly lacks?: { readonly errors?: string; readonly latency?: string };
+  /** Labels of its metrics that tell versions; a `version_label` outside is refused with `attributionHint`. Absent: not known, anything goes. */
+  readonly versionLabels?: readonly string[];
+  readonly attributionHint?: string;
 };
 
 /** @param value compared as it is */
 export function equals(label: string, value: string): Matcher {
   return { label, op: '=', value };
 }
+
+/** What the resource is called: `plane.name` where the kind has that key. */
+export function resourceName({ name, plane }: PresetSubject): string {
+  return typeof plane['name'] === 'string' ? plane['name'] : name;
+}
+
+/** HTTP's 5xx, and what gRPC's own names blame on the server; as Go spells them. */
+export const serverFaults = '5..|Unknown|DeadlineExceeded|ResourceExhausted|Unimplemented|Internal|Unavailable|DataLoss';
