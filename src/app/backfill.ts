@@ -7,7 +7,7 @@ import type { LedgerEntry } from '../domain/records.ts';
 import { type Rule, withWindow } from '../domain/rule.ts';
 import type { Memory } from './memory.ts';
 import { actingRules, type Runtime } from './runtime.ts';
-import { MeasurePlan } from './stages/measure.ts';
+import { MeasurePlan, type MeasureTask } from './stages/measure.ts';
 import { standingOf } from './stages/standing.ts';
 
 /** Points a backfill reads: its step is the look-back divided by this, 1 minute at least. */
@@ -26,8 +26,14 @@ export async function backfillLedger(runtime: Runtime, deps: { memory: Memory; c
     const rules = actingRules(runtime, model).filter((rule) => rule.condition.kind !== 'expr');
     if (source === undefined || rules.length === 0 || model.attribution.kind !== 'label' || model.rollback.knownGood.backfillMs === 0) continue;
     try {
+      const names = await namesOf(runtime, model, signal);
+      if (signal.aborted) return;
+      if (names === 'unknown') {
+        deps.log.warn({ model: model.name }, 'history cannot be read: which versions its metrics name is not known while the control plane cannot be observed');
+        continue;
+      }
       const watched = new Map(deps.memory.ledger(model.name).map((entry) => [entry.version, entry.firstSeenMs]));
-      const entries = await readHistory({ model, rules, source, nowMs: deps.clock.nowMs(), watched, signal });
+      const entries = await readHistory({ model, rules, source, nowMs: deps.clock.nowMs(), watched, names, signal });
       if (signal.aborted) return;
       // Held at once, so that a turn meanwhile builds on the merged line.
       const merged = entries.flatMap((history) => merge(deps.memory.ledgerEntry(model.name, history.version), history));
@@ -41,6 +47,16 @@ export async function backfillLedger(runtime: Runtime, deps: { memory: Memory; c
   }
 }
 
+/** Metrics' names of versions → versions; absent: the same. */
+type Names = Readonly<Record<string, string>> | undefined;
+
+/** `unknown`: the plane knows them and cannot be asked; without them a metrics' name would be taken for a version. */
+async function namesOf(runtime: Runtime, model: Model, signal: AbortSignal): Promise<Names | 'unknown'> {
+  if (runtime.planes.get(model.controlPlane)?.capabilities().translatesNames !== true) return undefined;
+  const observation = runtime.observer.latest(model) ?? (await runtime.observer.observe(model, { thorough: false }, signal));
+  return observation === null ? 'unknown' : observation.names;
+}
+
 async function readHistory(input: {
   model: Model;
   rules: readonly Rule[];
@@ -48,6 +64,7 @@ async function readHistory(input: {
   nowMs: number;
   /** When each version was first seen: history counts for the time before only. */
   watched: ReadonlyMap<string, number>;
+  names: Names;
   signal: AbortSignal;
 }): Promise<readonly LedgerEntry[]> {
   const { model, rules, source, nowMs } = input;
@@ -56,27 +73,28 @@ async function readHistory(input: {
   // Each point judges the step before it, so that no time is counted twice and none is left out.
   const stepRules = rules.map((rule) => ({ ...rule, condition: withWindow(rule.condition, stepMs) }));
   const plan = new MeasurePlan(nowMs);
-  const task = { model, rules: stepRules, serving: [], sinceMs: null };
+  const { names } = input;
+  const task = { model, rules: stepRules, serving: [], sinceMs: null, ...(names === undefined ? {} : { names }) };
   plan.add(task);
   const endMs = Math.floor(nowMs / stepMs) * stepMs;
   const points = await source.history(plan.questions, { startMs: endMs - model.rollback.knownGood.backfillMs, endMs, stepMs }, input.signal);
   const ledger = new Map<string, LedgerEntry>();
-  for (const point of points) addPoint({ ledger, model, stepRules, stepMs, watched: input.watched, atMs: point.atMs, answers: point.answers });
+  for (const point of points) addPoint({ ledger, task, stepMs, watched: input.watched, atMs: point.atMs, answers: point.answers });
   return [...ledger.values()];
 }
 
 function addPoint(input: {
   ledger: Map<string, LedgerEntry>;
-  model: Model;
-  stepRules: readonly Rule[];
+  task: MeasureTask;
   stepMs: number;
   watched: ReadonlyMap<string, number>;
   atMs: number;
   answers: ReadonlyMap<string, Answer>;
 }): void {
-  const { ledger, model, stepRules, stepMs, atMs } = input;
+  const { ledger, task, stepMs, atMs } = input;
+  const { model } = task;
   const plan = new MeasurePlan(atMs);
-  plan.add({ model, rules: stepRules, serving: [], sinceMs: null });
+  plan.add(task);
   const measured = plan.read(input.answers).get(model.name) ?? [];
   const versions = new Set(measured.flatMap((entry) => [...entry.byVersion.keys()]));
   for (const version of versions) {

@@ -133,8 +133,10 @@ export class Evaluator {
   }
 
   #task(runtime: Runtime, model: Model, rules: readonly Rule[], nowMs: number | null): Parameters<MeasurePlan['add']>[0] {
-    const serving = servingVersions(runtime.observer.latest(model));
-    return { model, rules, serving, sinceMs: this.#servedAloneSince(runtime, model, serving, nowMs) };
+    const observation = runtime.observer.latest(model);
+    const serving = servingVersions(observation);
+    const names = observation?.names === undefined ? {} : { names: observation.names };
+    return { model, rules, serving, sinceMs: this.#servedAloneSince(runtime, model, serving, nowMs), ...names };
   }
 
   /**

@@ -36,6 +36,11 @@ export type Observation = {
   readonly token: string | null;
   /** Whether the plane holds on to a version on our account (TensorFlow Serving `specific`). */
   readonly pinned: boolean;
+  /**
+   * Where metrics know versions by other names (a revision, a scheduler's counter): such a name → version. A name that is neither in it nor a version is nobody's.
+   * Absent: metrics say what the plane says.
+   */
+  readonly names?: Readonly<Record<string, string>>;
   /** Reasons why acting on this plane would not be safe now (the list is not what the server serves …); empty = safe. Only filled by a thorough observation. */
   readonly refusals: readonly string[];
 };

@@ -53,6 +53,8 @@ export type PlaneCapabilities = {
   /** The staged target can be asked before traffic moves. */
   readonly preSwitchSmoke: boolean;
   readonly perVersionMetrics: boolean;
+  /** Observations say by which other names metrics know the versions (`Observation.names`). */
+  readonly translatesNames?: boolean;
 };
 
 /** What a plane needs from the application. */

@@ -71,6 +71,29 @@ describe('MeasurePlan', () => {
     ]);
   });
 
+  it('takes what metrics call a version for the version the plane says it is, and drops names that are nobody’s', () => {
+    const model = aModel({ attribution: { kind: 'label', label: 'revision_name' } });
+    const plan = new MeasurePlan(noonMs);
+    plan.add({ model, rules: [aRule()], serving: ['v2'], sinceMs: null, names: { 'iris-00001': 'v1', 'iris-00002': 'v2', 'iris-00004': 'v1' } });
+    const counts = new Map([
+      ['iris-00001', 30],
+      ['iris-00002', 500],
+      ['iris-00004', 12],
+      ['constructor', 7],
+      ['v2', 1],
+    ]);
+    const answers = new Map<string, Answer>(
+      plan.questions.map(({ id, kind }) => [id, kind === 'newest' ? { kind, byVersion: new Map() } : { kind: 'increase', byVersion: counts }]),
+    );
+
+    const byVersion = plan.read(answers).get(model.name)?.[0]?.byVersion;
+
+    expect([...(byVersion ?? [])].map(([version, { requests }]) => [version, requests])).toEqual([
+      ['v2', 501],
+      ['v1', 42],
+    ]);
+  });
+
   it('gives errors alone when nothing may be believed', () => {
     const plan = new MeasurePlan(noonMs);
     plan.add({ model: aModel(), rules: [rule, aRule()], serving: ['3'], sinceMs: null });

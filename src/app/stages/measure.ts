@@ -1,3 +1,4 @@
+import { lookUp } from '../../domain/lookup.ts';
 import type { Answer, ExprQuestion, Measurement, Question } from '../../domain/measurement.ts';
 import type { Matcher, Model } from '../../domain/model.ts';
 import type { Source } from '../../domain/ports.ts';
@@ -14,6 +15,8 @@ export type MeasureTask = {
   readonly serving: readonly string[];
   /** Windows do not reach back behind this instant (a switch): ms since 1970, `null` = no cut. */
   readonly sinceMs: number | null;
+  /** Metrics' names of versions → versions, as the plane has them; absent: the same. */
+  readonly names?: Readonly<Record<string, string>>;
 };
 
 /** Measurements of one rule per version, as the plane names it. */
@@ -233,9 +236,14 @@ function fillExpr(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Ans
 
 /** Metrics' name of a version → the plane's; `null` when it names none. */
 function versionName(task: MeasureTask): (metricVersion: string) => string | null {
-  const { model, serving } = task;
+  const { model, serving, names } = task;
   if (model.attribution.kind === 'serving') return () => serving[0] ?? null;
-  if (model.versionMap === null) return (name) => (name === '' ? null : name);
+  const known = new Set(Object.values(names ?? {}));
+  const translate = (name: string): string | null => (names === undefined || known.has(name) ? name : (lookUp(names, name) ?? null));
+  if (model.versionMap === null) return (name) => (name === '' ? null : translate(name));
   const pattern = new RegExp(`^(?:${model.versionMap})$`, 'u');
-  return (name) => pattern.exec(name)?.[1] ?? null;
+  return (name) => {
+    const captured = pattern.exec(name)?.[1];
+    return captured === undefined ? null : translate(captured);
+  };
 }
