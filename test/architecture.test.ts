@@ -10,6 +10,9 @@ const schemaWords = ['src/config/scalars.ts', 'src/config/http-config.ts', 'src/
 /** Groups of adapters that talk to an API server of Kubernetes. */
 const kubernetesUsers: ReadonlySet<string> = new Set(['control-planes', 'leases']);
 
+/** Groups of adapters that talk to an MLflow server. */
+const mlflowUsers: ReadonlySet<string> = new Set(['control-planes', 'sources']);
+
 /** What a layer may import besides itself; `*` anything. The first entry whose prefix fits a file is its layer. */
 const layers: readonly { readonly prefix: string; readonly may: readonly string[] | '*'; readonly packages: 'none' | 'any' }[] = [
   { prefix: 'src/domain/', may: [], packages: 'none' },
@@ -18,11 +21,12 @@ const layers: readonly { readonly prefix: string; readonly may: readonly string[
   { prefix: 'src/rulefile/', may: ['src/domain/', 'src/config/'], packages: 'any' },
   { prefix: 'src/telemetry/', may: ['src/domain/'], packages: 'any' },
   { prefix: 'src/web/', may: ['src/domain/', 'src/telemetry/'], packages: 'any' },
-  ...['clock', 'http', 'smoke', 'kubernetes', 'journal', 'notify', 'sources', 'control-planes', 'leases', 'process', 'files'].map((group) => ({
+  ...['clock', 'http', 'smoke', 'kubernetes', 'mlflow', 'journal', 'notify', 'sources', 'control-planes', 'leases', 'process', 'files'].map((group) => ({
     prefix: `src/adapters/${group}/`,
     may: [
       'src/domain/',
       'src/adapters/http/',
+      ...(mlflowUsers.has(group) ? ['src/adapters/mlflow/'] : []),
       'src/adapters/process/',
       'src/adapters/files/',
       ...(kubernetesUsers.has(group) ? ['src/adapters/kubernetes/'] : []),

@@ -122,6 +122,7 @@ const configTables = [
   'http_config',
   'tls_config',
   'control_planes[]',
+  'control_planes[].mlflow',
   'control_planes[].tensorflow_serving',
   'control_planes[].tensorflow_serving.model_config_list[]',
   'models[]',

@@ -174,7 +174,7 @@ export class AppActions implements Actions {
     if (answer === undefined || (answer.kind !== 'applied' && answer.kind !== 'already'))
       throw new ApiError('conflict', `${step.name}: ${answer?.detail ?? 'no control plane'}`);
     if (answer.remember !== undefined)
-      await memory.append([{ type: 'plane_memory', plane: model.controlPlane, values: answer.remember, atMs: this.#clock.nowMs() }]);
+      await memory.append([{ type: 'plane_memory', plane: plane?.remembersAs ?? model.controlPlane, values: answer.remember, atMs: this.#clock.nowMs() }]);
     if (plane !== undefined && before !== undefined) await this.#untilItTook(plane, model, step, before, signal);
     return step.name;
   }

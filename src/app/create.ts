@@ -17,6 +17,7 @@ import { measuredJournal } from './measured-journal.ts';
 import { Memory } from './memory.ts';
 import { type MessageSink, MessageTeller } from './message-teller.ts';
 import { Observer } from './observer.ts';
+import { RegistryPlane } from './registry-plane.ts';
 import type { Runtime } from './runtime.ts';
 import type { Teller } from './teller.ts';
 import { VerdictBoard } from './verdict-board.ts';
@@ -119,9 +120,9 @@ export async function buildPlanes(
   config: Config,
   deps: { clock: Clock; log: Log; memory?: (plane: string) => Readonly<Record<string, unknown>> },
 ): Promise<{ readonly byName: ReadonlyMap<string, ControlPlane> } & AsyncDisposable> {
-  const byName = new Map<string, ControlPlane>();
+  const opened = new Map<string, ControlPlane>();
   for (const entry of config.controlPlanes)
-    byName.set(
+    opened.set(
       entry.name,
       await createPlane(entry, {
         clock: deps.clock,
@@ -131,13 +132,27 @@ export async function buildPlanes(
         commandEnv: commandEnvironment(),
       }),
     );
-  return { byName, [Symbol.asyncDispose]: async () => await closeAll([...byName.values()], deps.log) };
+  const byName = withActuators(config.controlPlanes, opened);
+  return { byName, [Symbol.asyncDispose]: async () => await closeAll([...opened.values()], deps.log) };
 }
 
 async function createPlane(entry: Config['controlPlanes'][number], deps: Omit<PlaneDeps, 'environment'>): Promise<ControlPlane> {
   const kind = controlPlaneKinds.get(entry.kind);
   if (kind === undefined) throw new Error(`no kind of control plane "${entry.kind}"`);
   return await kind.create(entry.settings, { ...deps, environment: environment() });
+}
+
+/** Puts each registry before the plane that moves its traffic; all other planes stay as they are. */
+function withActuators(entries: Config['controlPlanes'], planes: ReadonlyMap<string, ControlPlane>): ReadonlyMap<string, ControlPlane> {
+  return new Map(
+    entries.map(({ name, kind, settings }): [string, ControlPlane] => {
+      const actuatorName = controlPlaneKinds.get(kind)?.actuator?.(settings) ?? null;
+      const [plane, actuator] = [planes.get(name), actuatorName === null ? undefined : planes.get(actuatorName)];
+      if (plane === undefined || (actuatorName !== null && actuator === undefined))
+        throw new Error(`control plane "${name}" has no actuator "${actuatorName}"`);
+      return [name, actuatorName === null || actuator === undefined ? plane : new RegistryPlane({ name, registry: plane, actuator, actuatorName })];
+    }),
+  );
 }
 
 type Built = { readonly runtime: Runtime; readonly senders: ReadonlyMap<string, readonly ClosableSender[]>; readonly known: Parameters<Metrics['know']>[0] };
@@ -165,8 +180,9 @@ class RuntimeBuilder {
     try {
       const sources = new Map<string, Source>();
       for (const entry of config.sources) sources.set(entry.name, await this.#share(opened, 'source', entry, async () => await this.#source(entry)));
-      const planes = new Map<string, ControlPlane>();
-      for (const entry of config.controlPlanes) planes.set(entry.name, await this.#share(opened, 'plane', entry, async () => await this.#plane(entry)));
+      const plain = new Map<string, ControlPlane>();
+      for (const entry of config.controlPlanes) plain.set(entry.name, await this.#share(opened, 'plane', entry, async () => await this.#plane(entry)));
+      const planes = withActuators(config.controlPlanes, plain);
       const senders = new Map<string, readonly ClosableSender[]>();
       for (const receiver of config.receivers) senders.set(receiver.name, await this.#senders(receiver, opened));
       const observer = new Observer({ planes, clock, log: log.child({ component: 'observer' }) });

@@ -5,7 +5,7 @@ import type { JournalEvent } from '../domain/event.ts';
 import type { Model } from '../domain/model.ts';
 import type { Observation } from '../domain/observation.ts';
 import { type Clock, type ControlPlane, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
-import type { StepPhase } from '../domain/step.ts';
+import type { Desired, StepPhase } from '../domain/step.ts';
 import { chooseTarget } from '../domain/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Memory } from './memory.ts';
@@ -22,6 +22,8 @@ import type { VerdictBoard } from './verdict-board.ts';
 export const pollMs = 1_000;
 /** An unconfirmed endpoint is looked at for this long before it counts as taken back. */
 const steadyMs = 5_000;
+/** How long a registry that does not answer is asked again to write a rollback down. */
+const recordWithinMs = 30_000;
 /** A clock that was set back to before the switch is waited for, but no longer than this. */
 const longestSetbackMs = 7_200_000;
 
@@ -190,7 +192,7 @@ export class EpisodeRunner {
     const decidedOn = episode.startedAtMs === null ? this.#runtime.observer.takeThorough(model) : null;
     const observation = decidedOn ?? (await this.#observe(stage, { thorough: true }));
     this.#askGuards(stage, observation);
-    const plan = plane.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: episode.to, share: 1 }] });
+    const plan = plane.plan(planeTarget(model), observation, desiredOf(episode));
     signal.throwIfAborted();
     if (plan.kind === 'refused') return await this.#giveUpTarget(stage, `the control plane refused the plan: ${plan.reason}`);
     const nowMs = this.#deps.clock.nowMs();
@@ -207,7 +209,9 @@ export class EpisodeRunner {
     this.#deps.metrics.episodeStarted(started);
     await this.#deps.memory.append([
       { type: 'steps_planned', episodeId: episode.id, atMs: nowMs, steps },
-      stateEvent(episode, 'staging', nowMs, `${steps.length} steps`, { startedAtMs: started.startedAtMs }),
+      stateEvent(episode, 'staging', nowMs, [`${steps.length} steps`, ...((plan.kind === 'steps' ? plan.notes : undefined) ?? [])].join('; '), {
+        startedAtMs: started.startedAtMs,
+      }),
       ...(episode.startedAtMs === null ? this.#deps.teller.onStarted(started, this.#runtime) : []),
     ]);
   }
@@ -272,6 +276,7 @@ export class EpisodeRunner {
     const observation = await this.#observe(stage, { thorough: false });
     const elsewhere = observation.endpoints.filter((endpoint) => !servesAlone(endpoint.serving, episode.to));
     if (elsewhere.length === 0 && observation.endpoints.length > 0) {
+      await this.#record(stage);
       const detail = `applied on ${observation.endpoints.length} ${observation.endpoints.length === 1 ? 'endpoint' : 'endpoints'}`;
       await this.#state(episode, 'smoke_testing', detail, { pinned: observation.pinned });
       return;
@@ -300,6 +305,27 @@ export class EpisodeRunner {
         'failure',
         `${stage.episode.to} serves, but the switch could not be made to last: ${error.message}. A restart of the server would bring ${stage.episode.from} back: write it down by hand`,
       );
+    }
+  }
+
+  /** Tells the registry and whoever else keeps a record. The switch holds without it: what could not be written down is told, and stops nothing. */
+  async #record(stage: Stage): Promise<void> {
+    const runner = this.#stepRunner(stage);
+    const open = presentSteps(this.#current(stage)).filter(
+      (entry) => entry.step.phase === 'record' && (entry.state === 'pending' || entry.state === 'started'),
+    );
+    for (const { name } of open.toSorted((a, b) => a.step.barrier - b.step.barrier)) {
+      const guard = (observation: Observation): void => this.#askGuards({ ...stage, episode: this.#current(stage) }, observation);
+      try {
+        const result = await runner.run(this.#current(stage), name, { guard, signal: stage.signal, withinMs: recordWithinMs });
+        if (result.kind === 'failed') this.#deps.log.warn({ episode: stage.episode.id, step: name, detail: result.detail }, 'rollback could not be recorded');
+      } catch (error) {
+        if (!(error instanceof GuardHeld)) throw error;
+        const detail = `${name}: left out (${error.reason}): ${error.message}`;
+        await this.#deps.memory.append([
+          { type: 'step_outcome', episodeId: stage.episode.id, atMs: this.#deps.clock.nowMs(), step: name, state: 'failed', detail },
+        ]);
+      }
     }
   }
 
@@ -351,11 +377,12 @@ export class EpisodeRunner {
   }
 
   /** Succeeded only when every endpoint is seen to serve the target, after the whole stick period. */
-  #endWhenStuck({ policy, to }: Episode, observation: Observation, spentMs: number): void {
+  #endWhenStuck(episode: Episode, observation: Observation, spentMs: number): void {
+    const { policy, to } = episode;
     if (spentMs < policy.stickMs) return;
     const unseen = observation.endpoints.filter((endpoint) => !servesAlone(endpoint.serving, to));
     if (unseen.length === 0 && observation.endpoints.length > 0)
-      throw new EpisodeEnd('succeeded', 'success', `recovered and still in force after ${formatDuration(policy.stickMs)}`);
+      throw new EpisodeEnd('succeeded', 'success', `recovered and still in force after ${formatDuration(policy.stickMs)}${unrecorded(episode)}`);
     if (spentMs < policy.stickMs + policy.convergeTimeoutMs) return;
     throw new EpisodeEnd(
       'failed',
@@ -390,7 +417,7 @@ export class EpisodeRunner {
     }
     this.#deps.log.warn({ episode: episode.id, model: model.name }, 'switch was taken back; correcting it once');
     this.#askGuards(stage, observation);
-    const plan = plane.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: episode.to, share: 1 }] });
+    const plan = plane.plan(planeTarget(model), observation, desiredOf(episode));
     signal.throwIfAborted();
     if (plan.kind === 'refused') throw new EpisodeEnd('failed', 'failure', `${words}; and it cannot be corrected: ${plan.reason}`);
     const nowMs = this.#deps.clock.nowMs();
@@ -410,7 +437,7 @@ export class EpisodeRunner {
   }
 
   async #steps(stage: Stage, phase: StepPhase): Promise<void> {
-    const runner = new StepRunner({ ...this.#deps, plane: stage.plane, target: planeTarget(stage.model), planeName: stage.episode.controlPlane });
+    const runner = this.#stepRunner(stage);
     // A correction plans its steps while the episode is switching: what it stages comes first.
     const phases: readonly StepPhase[] = phase === 'switch' ? ['stage', 'switch'] : [phase];
     // The process died while a target was being given up: what failed once is not passed over.
@@ -437,6 +464,10 @@ export class EpisodeRunner {
         }
       }
     }
+  }
+
+  #stepRunner({ plane, model, episode }: Stage): StepRunner {
+    return new StepRunner({ ...this.#deps, plane, target: planeTarget(model), planeName: plane.remembersAs ?? episode.controlPlane });
   }
 
   #current(stage: Stage): Episode {
@@ -512,7 +543,7 @@ export class EpisodeRunner {
 
   /** Takes back what was done for this target, last first. @returns what could not be */
   async #undo(stage: Stage): Promise<readonly string[]> {
-    const runner = new StepRunner({ ...this.#deps, plane: stage.plane, target: planeTarget(stage.model), planeName: stage.episode.controlPlane });
+    const runner = this.#stepRunner(stage);
     const touched = presentSteps(this.#current(stage)).filter((entry) => entry.state !== 'pending' && entry.state !== 'inverted');
     const left: string[] = [];
     for (const entry of touched.toReversed()) {
@@ -573,6 +604,17 @@ class GuardHeld extends Error {
 
 /** States of a step that no later step may be built on. */
 const lostStates: ReadonlySet<EpisodeStep['state']> = new Set(['failed', 'inverting', 'inverted']);
+
+/** All of the target, and why. */
+function desiredOf({ to, reason }: Episode): Desired {
+  return { kind: 'serve', shares: [{ version: to, share: 1 }], reason };
+}
+
+/** What the end of a rollback that took must still tell. */
+function unrecorded(episode: Episode): string {
+  const left = presentSteps(episode).filter((entry) => entry.step.phase === 'record' && entry.state === 'failed');
+  return left.length === 0 ? '' : `. Not recorded, do it by hand: ${left.map((entry) => entry.detail).join('; ')}`;
+}
 
 /** Steps of the plan in hand. */
 function presentSteps(episode: Episode): readonly EpisodeStep[] {

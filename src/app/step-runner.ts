@@ -17,6 +17,13 @@ const maxRetryMs = 10_000;
 
 export type StepResult = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly detail: string };
 
+type RunOptions = {
+  readonly guard: (observation: Observation) => void;
+  readonly signal: AbortSignal;
+  /** Given up after this long, if that is shorter than `converge_timeout`. */
+  readonly withinMs?: number;
+};
+
 export type StepRunnerDeps = {
   readonly plane: ControlPlane;
   readonly planeName: string;
@@ -39,14 +46,14 @@ export class StepRunner {
   }
 
   /** Throws only when aborted, when a guard holds (from `guard`), when the plane cannot be observed for too long, or when the journal cannot be written. */
-  async run(episode: Episode, name: string, options: { guard: (observation: Observation) => void; signal: AbortSignal }): Promise<StepResult> {
+  async run(episode: Episode, name: string, options: RunOptions): Promise<StepResult> {
     const entry = entryOf(episode, name);
     const before = await this.#observe(options.signal, episode);
     options.guard(before);
     // A step found `started` was under way when the process died: its intent is there, the plane is asked before it is done again.
     if (entry.state === 'pending') await this.#journal(intent(episode, name, this.#deps.clock.nowMs(), false));
     const startedMs = this.#deps.clock.nowMs();
-    const result = await this.#perform(episode, entry, { inverse: false, before, guard: options.guard, signal: options.signal });
+    const result = await this.#perform(episode, entry, { inverse: false, before, ...options });
     this.#deps.metrics.rollbackStepTook('converge', this.#deps.clock.nowMs() - startedMs);
     await this.#journal(
       outcome(
@@ -75,15 +82,11 @@ export class StepRunner {
     return result;
   }
 
-  async #perform(
-    episode: Episode,
-    entry: EpisodeStep,
-    options: { inverse: boolean; before: Observation; guard: (observation: Observation) => void; signal: AbortSignal },
-  ): Promise<StepResult> {
+  async #perform(episode: Episode, entry: EpisodeStep, options: RunOptions & { readonly inverse: boolean; readonly before: Observation }): Promise<StepResult> {
     const { clock, plane, target, memory } = this.#deps;
     const { signal, inverse } = options;
     const watch = new Stopwatch(clock);
-    const limitMs = episode.policy.convergeTimeoutMs;
+    const limitMs = Math.min(episode.policy.convergeTimeoutMs, options.withinMs ?? Number.POSITIVE_INFINITY);
     for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, maxRetryMs)) {
       const sentMs = clock.nowMs();
       const answer = await plane.apply(
@@ -97,7 +100,7 @@ export class StepRunner {
       if (isTaken(answer)) {
         if (answer.remember !== undefined) await this.#journal(remembered(episode, entry.name, clock.nowMs(), inverse, this.#deps.planeName, answer));
         if (inverse) return { kind: 'done' };
-        return await this.#lookUntilItTook(episode, entry, options.before, watch, signal);
+        return await this.#lookUntilItTook(entry, { before: options.before, watch, limitMs, signal }, episode);
       }
       this.#deps.log.warn(
         { episode: episode.id, step: entry.name, outcome: answer.kind, class: answer.class, detail: answer.detail },
@@ -105,8 +108,7 @@ export class StepRunner {
       );
       if (answer.class === 'permanent' || answer.class === 'auth' || answer.class === 'target_will_not_load')
         return { kind: 'failed', detail: `${entry.name}: ${answer.detail}` };
-      if (watch.spentMs() + retryMs >= limitMs)
-        return { kind: 'failed', detail: `${entry.name}: ${answer.detail}; given up after ${formatDuration(episode.policy.convergeTimeoutMs)}` };
+      if (watch.spentMs() + retryMs >= limitMs) return { kind: 'failed', detail: `${entry.name}: ${answer.detail}; given up after ${formatDuration(limitMs)}` };
       await clock.sleep(retryMs, signal);
       // Every retry first looks: the world may have moved, ours may have happened.
       const now = await this.#observe(signal, episode);
@@ -114,7 +116,11 @@ export class StepRunner {
     }
   }
 
-  async #lookUntilItTook(episode: Episode, entry: EpisodeStep, before: Observation, watch: Stopwatch, signal: AbortSignal): Promise<StepResult> {
+  async #lookUntilItTook(
+    entry: EpisodeStep,
+    { before, watch, limitMs, signal }: { before: Observation; watch: Stopwatch; limitMs: number; signal: AbortSignal },
+    episode: Episode,
+  ): Promise<StepResult> {
     const { clock, plane } = this.#deps;
     const sinceApplied = new Stopwatch(clock);
     let seen: StepCheck = { kind: 'progressing', detail: 'not looked at yet' };
@@ -123,11 +129,10 @@ export class StepRunner {
       seen = plane.check(entry.step, before, now, sinceApplied.spentMs());
       if (seen.kind === 'converged') return { kind: 'done' };
       if (seen.kind === 'failed' || seen.kind === 'reverted') return { kind: 'failed', detail: `${entry.name}: ${seen.detail}` };
-      if (watch.spentMs() >= episode.policy.convergeTimeoutMs)
-        return {
-          kind: 'failed',
-          detail: `${entry.name}: not there after ${formatDuration(episode.policy.convergeTimeoutMs)} (converge_timeout): ${seen.detail}`,
-        };
+      if (watch.spentMs() >= limitMs) {
+        const whose = limitMs === episode.policy.convergeTimeoutMs ? ' (converge_timeout)' : '';
+        return { kind: 'failed', detail: `${entry.name}: not there after ${formatDuration(limitMs)}${whose}: ${seen.detail}` };
+      }
       await clock.sleep(lookMs, signal);
     }
   }

@@ -6,6 +6,8 @@ import type { Registries } from '../config/schema.ts';
 /** What the loader of the files must know of the plug-ins at hand. */
 export const registries: Registries = {
   sources: Object.fromEntries(Object.values(sourcePlugins).map((plugin) => [plugin.kind, { schema: plugin.schema, promql: plugin.hasPromql }])),
-  controlPlanes: Object.fromEntries([...controlPlaneKinds].map(([kind, plugin]) => [kind, { schema: plugin.config, planeKeys: plugin.planeKeys }])),
+  controlPlanes: Object.fromEntries(
+    [...controlPlaneKinds].map(([kind, plugin]) => [kind, { schema: plugin.config, planeKeys: plugin.planeKeys, actuator: plugin.actuator }]),
+  ),
   receivers: Object.fromEntries([...receiverKinds].map(([key, plugin]) => [key, { schema: plugin.config }])),
 };

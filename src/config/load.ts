@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { z } from 'zod';
 import { lookUp } from '../domain/lookup.ts';
 import type { Route } from '../domain/routing.ts';
 import type { RuleGroup } from '../domain/rule.ts';
@@ -42,7 +43,8 @@ export async function loadConfig(path: string, registries: Registries, options: 
     source: kindsByName(yaml, plain, 'sources', registries.sources),
     plane: kindsByName(yaml, plain, 'control_planes', registries.controlPlanes),
   };
-  const planes = checkModels(yaml, plain, kinds, registries, folder);
+  const actuators = checkActuators(yaml, plain, kinds, registries);
+  const planes = checkModels(yaml, plain, { ...kinds, actuators }, registries, folder);
   checkReceivers(yaml, plain);
   await checkBodyFiles(yaml, plain);
   const ruleFiles = await readRuleFiles(yaml, plain, folder);
@@ -132,8 +134,50 @@ function checkReference(yaml: YamlFile, path: Path, name: unknown, known: Iterab
 
 type Kinds = { readonly source: ReadonlyMap<string, string | null>; readonly plane: ReadonlyMap<string, string | null> };
 
+/** Checks the planes that registries name to move their traffic. @returns registry → that plane */
+function checkActuators(yaml: YamlFile, plain: unknown, kinds: Kinds, registries: Registries): ReadonlyMap<string, string> {
+  const named = listAt(plain, ['control_planes']).flatMap((entry, i) => {
+    const [name, kind] = [valueAt(entry, ['name']), kinds.plane.get(String(valueAt(entry, ['name'])))];
+    const settings = typeof kind === 'string' ? valueAt(entry, [kind]) : undefined;
+    const read = typeof kind === 'string' ? registries.controlPlanes[kind]?.actuator : null;
+    const actuator = typeof settings === 'object' && settings !== null ? (read?.(settings) ?? null) : null;
+    return typeof name === 'string' && typeof kind === 'string' && typeof actuator === 'string'
+      ? [{ name, actuator, path: ['control_planes', i, kind, 'actuator'] }]
+      : [];
+  });
+  const actuators = new Map(named.map(({ name, actuator }) => [name, actuator]));
+  for (const { name, actuator, path } of named) {
+    checkReference(yaml, path, actuator, kinds.plane.keys(), 'control plane');
+    if (actuator === name || actuators.has(actuator))
+      yaml.report(
+        path,
+        `found ${JSON.stringify(actuator)}, expected a control plane that moves traffic itself; ${actuator === name ? 'this is the registry' : 'that one is a registry too'}`,
+        {
+          code: 'unknown_name',
+        },
+      );
+  }
+  return actuators;
+}
+
+/** Keys of a plane, or of a registry together with those of the plane that moves its traffic. */
+function planeKeysOf(name: string, kinds: Kinds & { readonly actuators: ReadonlyMap<string, string> }, registries: Registries): z.ZodType | undefined {
+  const schemaOf = (plane: string | undefined): z.ZodType | undefined => {
+    const kind = plane === undefined ? null : kinds.plane.get(plane);
+    return typeof kind === 'string' ? registries.controlPlanes[kind]?.planeKeys : undefined;
+  };
+  const [own, ofActuator] = [schemaOf(name), schemaOf(kinds.actuators.get(name))];
+  return own instanceof z.ZodObject && ofActuator instanceof z.ZodObject ? ofActuator.safeExtend(own.shape) : own;
+}
+
 /** Checks what models refer to. @returns per model its `plane` keys as the plane's schema gave them */
-function checkModels(yaml: YamlFile, plain: unknown, kinds: Kinds, registries: Registries, folder: string): Readonly<Record<string, unknown>>[] {
+function checkModels(
+  yaml: YamlFile,
+  plain: unknown,
+  kinds: Kinds & { readonly actuators: ReadonlyMap<string, string> },
+  registries: Registries,
+  folder: string,
+): Readonly<Record<string, unknown>>[] {
   const names = new Set<string>();
   return listAt(plain, ['models']).map((model, i) => {
     const path = ['models', i];
@@ -145,8 +189,7 @@ function checkModels(yaml: YamlFile, plain: unknown, kinds: Kinds, registries: R
     checkReference(yaml, [...path, 'source'], valueAt(model, ['source']), kinds.source.keys(), 'source');
     checkReference(yaml, [...path, 'control_plane'], valueAt(model, ['control_plane']), kinds.plane.keys(), 'control plane');
     checkVersionLabel(yaml, plain, model, path);
-    const kind = kinds.plane.get(String(valueAt(model, ['control_plane'])));
-    const schema = typeof kind === 'string' ? registries.controlPlanes[kind]?.planeKeys : undefined;
+    const schema = planeKeysOf(String(valueAt(model, ['control_plane'])), kinds, registries);
     const keys = valueAt(model, ['plane']);
     if (schema === undefined || (keys !== undefined && (typeof keys !== 'object' || keys === null || Array.isArray(keys)))) return {};
     const parsed = validatePart(yaml, schema, keys === undefined ? {} : yaml.plain(schema, folder, [...path, 'plane']), [...path, 'plane']);

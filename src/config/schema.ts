@@ -11,8 +11,10 @@ import { template } from './template-schema.ts';
 export type Registries = {
   /** Kind (key under `sources[]`) → its schema, and whether it answers PromQL (`expr` rules). */
   readonly sources: Readonly<Record<string, { readonly schema: z.ZodType; readonly promql: boolean }>>;
-  /** Kind (key under `control_planes[]`) → its schema, and the schema of `models[].plane`. */
-  readonly controlPlanes: Readonly<Record<string, { readonly schema: z.ZodType; readonly planeKeys: z.ZodType }>>;
+  /** Kind (key under `control_planes[]`) → its schema, the schema of `models[].plane`, and whether its settings may name another that moves the traffic. */
+  readonly controlPlanes: Readonly<
+    Record<string, { readonly schema: z.ZodType; readonly planeKeys: z.ZodType; readonly actuator?: ((settings: unknown) => string | null) | null }>
+  >;
   /** Key under `receivers[]`, such as `slack_configs` → schema of one entry of that list. */
   readonly receivers: Readonly<Record<string, { readonly schema: z.ZodType }>>;
 };

@@ -41,6 +41,8 @@ export type Observation = {
    * Absent: metrics say what the plane says.
    */
   readonly names?: Readonly<Record<string, string>>;
+  /** What a registry beside the plane says: its routes are aliases; it moves no traffic, and its `serving` is only its opinion. */
+  readonly registry?: EndpointObservation;
   /** Reasons why acting on this plane would not be safe now (the list is not what the server serves …); empty = safe. Only filled by a thorough observation. */
   readonly refusals: readonly string[];
 };

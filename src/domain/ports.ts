@@ -86,7 +86,33 @@ export interface ControlPlane {
   apply(target: PlaneTarget, step: Step, options: { inverse: boolean; opId: string; epoch: number }, signal: AbortSignal): Promise<ApplyOutcome>;
   /** Pure: compares the observation from before the step with the present one. `sinceMs` = time since the step was applied. */
   check(step: Step, before: Observation, now: Observation, sinceMs: number): StepCheck;
+  /** Name under which the journal keeps what it remembers; absent: its own (a registry acts through another plane, whose memory it is). */
+  readonly remembersAs?: string;
+  /** Where versions are kept that nobody serves any more; absent: nowhere that can be reached. */
+  stores?(): readonly VersionStore[];
   close(): Promise<void>;
+}
+
+/** A version as it is kept, loaded or not. */
+export type StoredVersion = {
+  /** As the store writes it. */
+  readonly id: string;
+  /** ms since 1970; `null`: the store does not tell. */
+  readonly createdMs: number | null;
+  /** Why the store itself wants it kept (an alias, a tag), `null` when it does not. */
+  readonly keep: string | null;
+};
+
+/** Keeps versions: a registry, a folder. What serves, and what may be gone back to, the application knows. */
+export interface VersionStore {
+  /** For people: kind and place, unique on its plane. */
+  readonly name: string;
+  /** The store's name of a version that the plane serves; `null` when it has none by its rules. */
+  idOf(target: PlaneTarget, serving: string): string | null;
+  /** Newest first. @throws {PlaneError}, also when the store cannot be reached from here */
+  list(target: PlaneTarget, signal: AbortSignal): Promise<readonly StoredVersion[]>;
+  /** Deletes one, after it looked again that nothing in the store wants it kept. Never throws for an answer of the store. */
+  delete(target: PlaneTarget, id: string, signal: AbortSignal): Promise<ApplyOutcome>;
 }
 
 /** A failure of a plane, with what may follow (reference control-planes-serving 6.3). The message never holds a secret. */

@@ -1,5 +1,8 @@
-/** Where in the rollback a step belongs; the smoke test of the staged target runs after `stage`. `persist` makes the switch survive a restart of the plane. */
-export type StepPhase = 'stage' | 'switch' | 'persist';
+/**
+ * Where in the rollback a step belongs; the smoke test of the staged target runs after `stage`. `persist` makes the switch survive a restart of the plane.
+ * `record` tells others of it (a registry's alias, tags), after the switch is confirmed: a failure of it is told and stops nothing.
+ */
+export type StepPhase = 'stage' | 'switch' | 'persist' | 'record';
 
 /** One mutation of a plane, self-contained JSON: journalled before it is done, so that another process can finish it. */
 export type Step = {
@@ -18,10 +21,18 @@ export type Step = {
 };
 
 /** What the wish is: share per version (0..1); a rollback is 100 % of one. `unpin`: give back the policy from before the rollback. */
-export type Desired = { readonly kind: 'serve'; readonly shares: readonly { readonly version: string; readonly share: number }[] } | { readonly kind: 'unpin' };
+export type Desired =
+  | {
+      readonly kind: 'serve';
+      readonly shares: readonly { readonly version: string; readonly share: number }[];
+      /** Why, in words; for planes that keep a record. */
+      readonly reason?: string;
+    }
+  | { readonly kind: 'unpin' };
 
 export type PlanResult =
-  | { readonly kind: 'steps'; readonly steps: readonly Step[] }
+  /** `notes`: what the steps leave undone, for people. */
+  | { readonly kind: 'steps'; readonly steps: readonly Step[]; readonly notes?: readonly string[] }
   | { readonly kind: 'nothing' }
   | { readonly kind: 'refused'; readonly reason: string };
 

@@ -1,12 +1,13 @@
 import { App, type AppDeps } from '../../src/app/app.ts';
 import { Memory } from '../../src/app/memory.ts';
 import { Observer } from '../../src/app/observer.ts';
+import { RegistryPlane } from '../../src/app/registry-plane.ts';
 import type { Runtime } from '../../src/app/runtime.ts';
 import type { Teller } from '../../src/app/teller.ts';
 import { VerdictBoard } from '../../src/app/verdict-board.ts';
 import type { Episode } from '../../src/domain/episode.ts';
 import type { Model } from '../../src/domain/model.ts';
-import type { Journal, Log, SmokeRunner } from '../../src/domain/ports.ts';
+import type { ControlPlane, Journal, Log, SmokeRunner } from '../../src/domain/ports.ts';
 import type { Rule } from '../../src/domain/rule.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aModel, aRule } from './builders.ts';
@@ -39,6 +40,8 @@ export type StageOptions = {
   readonly clock: FakeClock;
   readonly journal: Journal;
   readonly plane: FakePlane;
+  /** Put before the plane, as the composition root does for a registry with an actuator. */
+  readonly registry?: ControlPlane;
   readonly source: FakeSource;
   readonly model?: Partial<Model>;
   readonly rules?: readonly Rule[];
@@ -50,12 +53,16 @@ export type StageOptions = {
 
 export const passingSmoke: SmokeRunner = { run: async () => [{ name: 'one transaction', outcome: 'passed', durationMs: 5, detail: '' }] };
 
+function planeOf({ plane, registry }: StageOptions): ControlPlane {
+  return registry === undefined ? plane : new RegistryPlane({ name: 'registry', registry, actuator: plane, actuatorName: 'actuator' });
+}
+
 /** The whole application on fakes for what lies outside, and on virtual time. */
 export async function setStage(options: StageOptions): Promise<{ app: App; teller: FakeTeller; runtime: Runtime; model: Model }> {
   const model = aModel(options.model);
   const rules = options.rules ?? [aRule({ model: model.name })];
   const others = (options.others ?? []).map(({ model: changes, plane }) => ({ model: aModel({ ...changes, controlPlane: changes.name }), plane }));
-  const planes = new Map([['tfs', options.plane], ...others.map(({ model: other, plane }) => [other.name, plane] as const)]);
+  const planes = new Map<string, ControlPlane>([['tfs', planeOf(options)], ...others.map(({ model: other, plane }) => [other.name, plane] as const)]);
   const runtime: Runtime = {
     models: new Map([model, ...others.map((other) => other.model)].map((each) => [each.name, each])),
     groups: [

@@ -12,6 +12,8 @@ export type ControlPlaneKind<Config = unknown, Keys = unknown> = {
   readonly config: z.ZodType<Config>;
   /** What stands under `models[].plane`; strict. */
   readonly planeKeys: z.ZodType<Keys>;
+  /** Name of the plane that moves the traffic for this one (a registry); absent, or `null`: it moves it itself. */
+  readonly actuator?: (config: Config) => string | null;
   /**
    * @param config as `config` parsed it
    * @throws {PlaneError} only for what can never work; a server that is away is found out by `observe`
@@ -20,7 +22,9 @@ export type ControlPlaneKind<Config = unknown, Keys = unknown> = {
 };
 
 /** A kind whose types only its own folder knows: what the registry holds. */
-export type AnyControlPlaneKind = Omit<ControlPlaneKind, 'create'> & {
+export type AnyControlPlaneKind = Omit<ControlPlaneKind, 'create' | 'actuator'> & {
+  /** As above; `null` for a kind that always moves its traffic itself. */
+  readonly actuator: ((config: unknown) => string | null) | null;
   /** `config` must be what this kind's own schema gave. */
   readonly create: (config: unknown, deps: PlaneDeps) => Promise<ControlPlane>;
 };
@@ -28,5 +32,10 @@ export type AnyControlPlaneKind = Omit<ControlPlaneKind, 'create'> & {
 /** Ties a kind's schemas to its code; the types of `create` follow from the schema. */
 export function defineControlPlane<Config, Keys>(kind: ControlPlaneKind<Config, Keys>): AnyControlPlaneKind {
   // The loader hands over what `config` parsed: its output type, which the registry cannot name.
-  return { ...kind, create: async (config, deps) => kind.create(config as Config, deps) };
+  const { actuator } = kind;
+  return {
+    ...kind,
+    actuator: actuator === undefined ? null : (config) => actuator(config as Config),
+    create: async (config, deps) => kind.create(config as Config, deps),
+  };
 }

@@ -1,0 +1,324 @@
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { describe, expect, it } from 'vitest';
+import { all, type ControlPlaneSetup, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
+import { MlflowServer } from '../../../../test/support/mlflow/server.ts';
+import type { Observation } from '../../../domain/observation.ts';
+import type { Log, PlaneTarget } from '../../../domain/ports.ts';
+import type { ApplyOutcome, Step } from '../../../domain/step.ts';
+import { realClock } from '../../clock/real-clock.ts';
+import { MlflowPlane } from './plane.ts';
+import { mlflowConfig, mlflowKeys } from './schema.ts';
+
+const ever = new AbortController().signal;
+const quiet: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => quiet };
+const target: PlaneTarget = { model: 'fraud-detector', plane: mlflowKeys.parse({ registered_model: 'fraud' }) };
+const secret = 's3cr3t-planted';
+
+function planeAt(url: string, settings: Record<string, unknown> = {}): MlflowPlane {
+  return new MlflowPlane(mlflowConfig.parse({ url, alias_is_traffic: true, ...settings }), {
+    clock: realClock,
+    log: quiet,
+    memory: () => ({}),
+    onRequest: () => undefined,
+  });
+}
+
+/** Seven versions, and the alias on the last. */
+async function startRegistry(): Promise<MlflowServer> {
+  const server = await MlflowServer.start();
+  for (let version = 1; version <= 7; version += 1) server.state.register('fraud');
+  server.state.model('fraud').aliases.set('champion', 7);
+  return server;
+}
+
+async function silentServer(): Promise<{ url: string; close: () => Promise<void> }> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => void sockets.add(socket.on('error', () => undefined)));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+describeControlPlane('mlflow with alias_is_traffic', async (): Promise<ControlPlaneSetup> => {
+  const server = await startRegistry();
+  const silent = await silentServer();
+  const auth = { http_config: { authorization: { credentials: secret } } };
+  const plane = planeAt(server.url, auth);
+  return {
+    plane,
+    target,
+    from: '7',
+    to: '6',
+    remember: () => undefined,
+    mutations: async () => server.writes.length,
+    unreachable: async () => planeAt('http://127.0.0.1:1', auth),
+    silent: async () => planeAt(silent.url, auth),
+    secret,
+    [Symbol.asyncDispose]: async () => {
+      await plane.close();
+      await silent.close();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+});
+
+async function observe(plane: MlflowPlane, thorough = true): Promise<Observation> {
+  return await plane.observe(target, { thorough }, ever);
+}
+
+async function stepsTo(plane: MlflowPlane, version: string): Promise<readonly [Step, ...Step[]]> {
+  const plan = plane.plan(target, await observe(plane), { ...all(version), kind: 'serve', reason: 'error ratio 10% > 5%' } as Parameters<
+    MlflowPlane['plan']
+  >[2]);
+  if (plan.kind !== 'steps' || plan.steps[0] === undefined) throw new Error(JSON.stringify(plan));
+  return plan.steps as [Step, ...Step[]];
+}
+
+async function apply(plane: MlflowPlane, step: Step, inverse = false): Promise<ApplyOutcome> {
+  return await plane.apply(target, step, { inverse, opId: 'rb_1/some step', epoch: 1 }, ever);
+}
+
+describe('mlflow', () => {
+  it('reads aliases where they are told, since search results have none', async () => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+
+    const observation = await observe(plane);
+
+    expect(observation.serving).toEqual([{ version: '7', share: 1 }]);
+    expect(observation.endpoints[0]?.routes).toEqual({ champion: '7' });
+    expect(observation.versions.map(({ id }) => id)).toEqual(['7', '6', '5', '4', '3', '2', '1']);
+  });
+
+  it('reads every page of versions when it is asked thoroughly', async () => {
+    await using server = await startRegistry();
+    for (let version = 8; version <= 620; version += 1) server.state.register('fraud');
+
+    const observation = await observe(planeAt(server.url));
+
+    expect(observation.versions).toHaveLength(620);
+    expect(observation.versions.at(-1)).toEqual({ id: '1', state: 'available' });
+  });
+
+  it('shows what is registered but not ready', async () => {
+    await using server = await startRegistry();
+    const versions = server.state.model('fraud').versions;
+    Object.assign(versions.get(6) ?? {}, { status: 'PENDING_REGISTRATION' });
+    Object.assign(versions.get(5) ?? {}, { status: 'FAILED_REGISTRATION', statusMessage: 'no artifacts' });
+
+    const plane = planeAt(server.url);
+    const observation = await observe(plane);
+
+    expect(observation.versions.slice(1, 3)).toEqual([
+      { id: '6', state: 'pending' },
+      { id: '5', state: 'failed', detail: 'no artifacts' },
+    ]);
+    expect(plane.plan(target, observation, all('5'))).toEqual({ kind: 'refused', reason: 'version 5 of fraud is failed: no artifacts' });
+    expect(plane.plan(target, observation, all('99'))).toEqual({ kind: 'refused', reason: 'MLflow has no version 99 of registered model fraud' });
+  });
+
+  it('writes down on both versions what was done, with the reason', async () => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+    for (const step of await stepsTo(plane, '6')) expect((await apply(plane, step)).kind).toBe('applied');
+
+    const { versions, aliases } = server.state.model('fraud');
+    expect(aliases.get('champion')).toBe(6);
+    expect(Object.fromEntries(versions.get(7)?.tags ?? [])).toEqual({
+      'rollbackd.state': 'rolled_back',
+      'rollbackd.rolled_back_to': '6',
+      'rollbackd.reason': 'error ratio 10% > 5%',
+      'rollbackd.op_id': 'rb_1',
+      'rollbackd.at': expect.stringMatching(/^\d{4}-.*Z$/) as string,
+    });
+    expect(Object.fromEntries(versions.get(6)?.tags ?? [])).toMatchObject({
+      'rollbackd.state': 'restored',
+      'rollbackd.restored_from': '7',
+      'rollbackd.op_id': 'rb_1',
+    });
+  });
+
+  it('takes an alias back to nowhere', async () => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+    server.state.model('fraud').aliases.delete('champion');
+    const [step] = await stepsTo(plane, '6');
+
+    expect((await apply(plane, step)).kind).toBe('applied');
+    expect((await apply(plane, step, true)).kind).toBe('applied');
+
+    expect(server.state.model('fraud').aliases.size).toBe(0);
+  });
+
+  it('leaves an alias alone that somebody else has moved before, and tells', async () => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+    const [step] = await stepsTo(plane, '6');
+    server.state.model('fraud').aliases.set('champion', 5);
+
+    const outcome = await apply(plane, step);
+
+    expect(outcome).toEqual({
+      kind: 'conflict',
+      class: 'permanent',
+      detail: 'alias champion of fraud points to 5, not to 7: someone else moved it, and it is left alone',
+    });
+    expect(server.writes).toEqual([]);
+  });
+
+  it('tells when somebody else moves it at the same moment, and does not fight', async () => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+    const [step] = await stepsTo(plane, '6');
+    server.fail({ route: /POST registered-models\/alias/, meanwhile: () => void server.state.model('fraud').aliases.set('champion', 3) });
+
+    expect(await apply(plane, step)).toMatchObject({ kind: 'conflict', class: 'permanent', detail: expect.stringContaining('points to 3 now') as string });
+    expect(server.writes).toHaveLength(1);
+  });
+
+  it('does not know what became of a write whose answer is lost, and finds out by looking', async () => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+    const [step] = await stepsTo(plane, '6');
+    server.fail({ route: /POST registered-models\/alias/, loseAnswer: true });
+
+    expect(await apply(plane, step)).toMatchObject({ kind: 'indeterminate', class: 'indeterminate' });
+    expect(await apply(plane, step)).toMatchObject({ kind: 'already' });
+    expect(server.writes).toHaveLength(1);
+  });
+
+  it('finds an alias in whatever letters the database has it', async () => {
+    await using server = await startRegistry();
+    const { aliases } = server.state.model('fraud');
+    aliases.clear();
+    aliases.set('Champion', 4);
+
+    expect((await observe(planeAt(server.url))).serving).toEqual([{ version: '4', share: 1 }]);
+  });
+
+  it('rolls back from a version that was deleted under its alias', async () => {
+    await using server = await startRegistry();
+    const bad = server.state.model('fraud').versions.get(7);
+    if (bad !== undefined) bad.deleted = true;
+    const plane = planeAt(server.url);
+
+    const observation = await observe(plane);
+    expect(observation.versions[0]).toEqual({ id: '7', state: 'absent', detail: 'the alias dangles: MLflow has no such version (any more)' });
+    const [step] = await stepsTo(plane, '6');
+    expect((await apply(plane, step)).kind).toBe('applied');
+  });
+
+  it('does not put the alias on a version that is gone by then', async () => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+    const [step] = await stepsTo(plane, '6');
+    const target6 = server.state.model('fraud').versions.get(6);
+    if (target6 !== undefined) target6.deleted = true;
+
+    expect(await apply(plane, step)).toEqual({ kind: 'rejected', class: 'permanent', detail: 'MLflow has no version 6 of registered model fraud' });
+    expect(server.writes).toEqual([]);
+  });
+
+  it.each([
+    {
+      name: 'basic authentication',
+      settings: { basic_auth: { username: 'rb', password: secret } },
+      arrange: (server: MlflowServer): void => void (server.users = new Map([[`rb:${secret}`, 'EDIT']])),
+    },
+    { name: 'a bearer token', settings: { authorization: { credentials: secret } }, arrange: (server: MlflowServer): void => void (server.token = secret) },
+  ])('signs in with $name', async ({ settings, arrange }) => {
+    await using server = await startRegistry();
+    arrange(server);
+
+    await reach({ plane: planeAt(server.url, { http_config: settings }), target, remember: () => undefined }, all('6'));
+
+    expect(server.state.model('fraud').aliases.get('champion')).toBe(6);
+  });
+
+  it('names the right that is missing', async () => {
+    await using server = await startRegistry();
+    server.users = new Map([['reader:pw', 'READ']]);
+    const plane = planeAt(server.url, { http_config: { basic_auth: { username: 'reader', password: 'pw' } } });
+    const [step] = await stepsTo(plane, '6');
+
+    expect(await apply(plane, step)).toMatchObject({
+      kind: 'rejected',
+      class: 'auth',
+      detail: expect.stringContaining('this user needs EDIT on registered model "fraud"') as string,
+    });
+    await expect(observe(planeAt(server.url))).rejects.toMatchObject({
+      class: 'auth',
+      message: expect.stringContaining('give http_config.basic_auth') as string,
+    });
+  });
+
+  const json = (code: string, message = 'words'): string => JSON.stringify({ error_code: code, message });
+  it.each([
+    [404, json('RESOURCE_DOES_NOT_EXIST', 'Registered Model with name=fraud not found'), 'permanent', 'permanent', 'not found'],
+    [404, '<html>nothing here</html>', 'permanent', 'permanent', 'is this the address of an MLflow server'],
+    [400, json('INVALID_PARAMETER_VALUE'), 'permanent', 'permanent', 'words'],
+    [403, json('PERMISSION_DENIED'), 'auth', 'auth', 'needs'],
+    [409, json('RESOURCE_CONFLICT'), 'conflict', 'conflict', 'words'],
+    [429, json('REQUEST_LIMIT_EXCEEDED'), 'transient', 'transient', 'words'],
+    [500, json('INVALID_STATE'), 'permanent', 'permanent', 'INVALID_STATE'],
+    [500, json('INTERNAL_ERROR'), 'transient', 'indeterminate', 'words'],
+    [502, 'bad gateway', 'transient', 'transient', '502'],
+    [503, json('TEMPORARILY_UNAVAILABLE'), 'transient', 'transient', 'words'],
+    [504, json('DEADLINE_EXCEEDED'), 'transient', 'indeterminate', 'words'],
+    [200, '<html>log in</html>', 'permanent', 'indeterminate', 'without a login page'],
+    [200, '{"registered_model": 3, "model_versions": 3', 'permanent', 'indeterminate', 'not as MLflow does'],
+  ])('answer %i %s: reading is %s, writing %s', async (status, body, reading, writing, words) => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+    const [step] = await stepsTo(plane, '6');
+    server.fail({ route: /GET registered-models\/get/, reply: { status, body } });
+    const error: unknown = await observe(plane).catch((cause: unknown) => cause);
+    server.fail({ route: /POST registered-models\/alias/, reply: { status, body } });
+
+    const outcome = await apply(plane, step);
+
+    expect(error).toMatchObject({ name: 'PlaneError', class: reading, message: expect.stringContaining(words) as string });
+    expect(outcome).toMatchObject({ kind: writing === 'indeterminate' ? 'indeterminate' : 'rejected', class: writing });
+  });
+
+  it('waits as long as it is told to', async () => {
+    await using server = await startRegistry();
+    server.fail({ route: /./, times: 2, reply: { status: 429, body: '{}', headers: { 'Retry-After': '7' } } });
+
+    await expect(observe(planeAt(server.url))).rejects.toMatchObject({ class: 'transient', retryAfterMs: 7_000 });
+  });
+
+  it('shows no secret that the other side repeats', async () => {
+    await using server = await startRegistry();
+    server.fail({ route: /./, times: 2, reply: { status: 400, body: json('BAD_REQUEST', `token ${secret} is odd`) } });
+    const plane = planeAt(server.url, { http_config: { authorization: { credentials: secret } } });
+
+    await expect(observe(plane)).rejects.toMatchObject({ message: expect.stringContaining('token <secret> is odd') as string });
+  });
+});
+
+describe('settings of mlflow', () => {
+  it.each([
+    [{ url: 'http://m' }, 'needs actuator or alias_is_traffic'],
+    [{ url: 'http://m', actuator: 'tfs', alias_is_traffic: true }, 'expected one of them'],
+    [{ url: 'http://m', alias_is_traffic: false }, 'expected true'],
+    [{ url: 'http://u:p@m', actuator: 'tfs' }, 'without user and password'],
+  ])('%j are refused: %s', (settings, words) => {
+    expect(JSON.stringify(mlflowConfig.safeParse(settings).error?.issues)).toContain(words);
+  });
+
+  it.each([
+    [{ alias: 'v7' }, 'reserves'],
+    [{ alias: 'Latest' }, 'reserves'],
+    [{ alias: 'a b' }, 'expected an alias'],
+    [{ registry_version: 'v\\d+' }, 'exactly one capture'],
+    [{ registry_version: '(' }, 'compiles'],
+  ])('keys of a model %j are refused: %s', (keys, words) => {
+    expect(JSON.stringify(mlflowKeys.safeParse(keys).error?.issues)).toContain(words);
+  });
+});

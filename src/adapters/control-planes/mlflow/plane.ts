@@ -1,0 +1,188 @@
+import { lookUp } from '../../../domain/lookup.ts';
+import type { Observation, VersionObservation } from '../../../domain/observation.ts';
+import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget, type VersionStore } from '../../../domain/ports.ts';
+import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
+import type { MlflowVersion } from '../../mlflow/answers.ts';
+import { MlflowClient } from '../../mlflow/client.ts';
+import { type AliasMutation, mutationOf, type TagsMutation } from './mutation.ts';
+import { namesOf } from './names.ts';
+import { checkStep, planSteps } from './plan.ts';
+import type { MlflowConfig } from './schema.ts';
+import { MlflowVersionStore } from './version-store.ts';
+
+/** Pages of versions read at each observation, and when it is thorough. */
+const pages = { quick: 1, thorough: 20 };
+
+/** MLflow's registry: README.md says what it calls and what it cannot do. */
+export class MlflowPlane implements ControlPlane {
+  readonly #config: MlflowConfig;
+  readonly #client: MlflowClient;
+  readonly #deps: PlaneDeps;
+  readonly #store: MlflowVersionStore;
+  #isClosed = false;
+
+  constructor(config: MlflowConfig, deps: PlaneDeps) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#client = new MlflowClient(config, deps);
+    this.#store = new MlflowVersionStore(this.#client);
+  }
+
+  capabilities(): PlaneCapabilities {
+    return { actuates: this.#aliasIsTraffic, trafficSplit: false, compareAndSet: false, preSwitchSmoke: false, perVersionMetrics: false };
+  }
+
+  async observe(target: PlaneTarget, options: { thorough: boolean }, signal: AbortSignal): Promise<Observation> {
+    signal.throwIfAborted();
+    if (this.#isClosed) throw new PlaneError('permanent', 'the control plane is closed');
+    const { registeredModel, alias } = namesOf(target);
+    const atMs = this.#deps.clock.nowMs();
+    const [aliases, found] = await this.#read(registeredModel, options.thorough ? pages.thorough : pages.quick, signal);
+    const routes = this.#withAlias(aliases, alias);
+    const present = lookUp(routes, alias) ?? null;
+    const versions = found.map(toObservation);
+    // Servers may have loaded a version before somebody deleted it.
+    if (present !== null && !versions.some(({ id }) => id === present)) versions.unshift(await this.#missing(registeredModel, present, signal));
+    const serving = present === null ? [] : [{ version: present, share: 1 }];
+    const config = { registered_model: registeredModel, alias, version: present };
+    return {
+      atMs,
+      endpoints: [{ endpoint: this.#client.name, versions, serving, routes, config }],
+      versions,
+      serving,
+      // Reads and writes are apart: equal tokens say that nothing moved, not that a write would meet this state.
+      token: JSON.stringify([present, versions.map(({ id, state }) => [id, state])]),
+      pinned: false,
+      refusals: [],
+    };
+  }
+
+  plan(target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {
+    return planSteps(target, observation, desired, this.#aliasIsTraffic);
+  }
+
+  async apply(_target: PlaneTarget, step: Step, options: { inverse: boolean; opId: string; epoch: number }, signal: AbortSignal): Promise<ApplyOutcome> {
+    try {
+      const mutation = mutationOf(step, options.inverse);
+      if (mutation === null) return { kind: 'already', detail: 'there is nothing to take back' };
+      if (signal.aborted) return { kind: 'rejected', class: 'transient', detail: 'aborted before anything was sent' };
+      return mutation.op === 'alias' ? await this.#moveAlias(mutation, signal) : await this.#writeTags(mutation, options.opId, signal);
+    } catch (cause) {
+      if (!(cause instanceof PlaneError)) return { kind: 'rejected', class: 'permanent', detail: cause instanceof Error ? cause.message : String(cause) };
+      return { kind: cause.class === 'indeterminate' ? 'indeterminate' : 'rejected', class: cause.class, detail: cause.message };
+    }
+  }
+
+  check(step: Step, _before: Observation, now: Observation): StepCheck {
+    return checkStep(step, now);
+  }
+
+  stores(): readonly VersionStore[] {
+    return [this.#store];
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#client.close();
+  }
+
+  get #aliasIsTraffic(): boolean {
+    return this.#config.alias_is_traffic === true;
+  }
+
+  async #read(name: string, maxPages: number, signal: AbortSignal): Promise<readonly [Readonly<Record<string, string>>, readonly MlflowVersion[]]> {
+    try {
+      return await Promise.all([this.#client.aliases(name, signal), this.#client.versions(name, maxPages, signal)]);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    }
+  }
+
+  /** Whether `Champion` is `champion` is up to the server's database: ours is found under either, and shown as it is written here. */
+  #withAlias(aliases: Readonly<Record<string, string>>, alias: string): Readonly<Record<string, string>> {
+    if (lookUp(aliases, alias) !== undefined) return aliases;
+    const alike = Object.entries(aliases).find(([name]) => name.toLowerCase() === alias.toLowerCase());
+    return alike === undefined ? aliases : Object.fromEntries([...Object.entries(aliases).filter(([name]) => name !== alike[0]), [alias, alike[1]]]);
+  }
+
+  async #missing(name: string, version: string, signal: AbortSignal): Promise<VersionObservation> {
+    const found = await this.#client.version(name, version, signal);
+    return found === null ? { id: version, state: 'absent', detail: 'the alias dangles: MLflow has no such version (any more)' } : toObservation(found);
+  }
+
+  /** Read, check, write, read: MLflow has no compare-and-set. Who else moves it is told, not fought. */
+  async #moveAlias({ model, alias, before, after }: AliasMutation, signal: AbortSignal): Promise<ApplyOutcome> {
+    const present = lookUp(this.#withAlias(await this.#client.aliases(model, signal), alias), alias) ?? null;
+    if (present === after) return { kind: 'already', detail: `alias ${alias} points to ${after ?? 'nothing'}` };
+    if (present !== before)
+      return foreign(
+        `alias ${alias} of ${model} points to ${present ?? 'nothing'}, not to ${before ?? 'nothing'}: someone else moved it, and it is left alone`,
+      );
+    if (after === null) {
+      await this.#client.deleteAlias(model, alias, signal);
+    } else {
+      const obstacle = await this.#obstacle(model, after, signal);
+      if (obstacle !== null) return obstacle;
+      await this.#client.setAlias(model, alias, after, signal);
+    }
+    const now = await this.#readBack(async () => lookUp(this.#withAlias(await this.#client.aliases(model, signal), alias), alias) ?? null);
+    if (now === after) return { kind: 'applied', detail: `alias ${alias} points to ${after ?? 'nothing'}` };
+    return foreign(
+      `alias ${alias} of ${model} was set to ${after ?? 'nothing'} and points to ${now ?? 'nothing'} now: someone else moves it too, and it is left alone`,
+    );
+  }
+
+  /** Why the alias may not be put on a version. */
+  async #obstacle(model: string, version: string, signal: AbortSignal): Promise<ApplyOutcome | null> {
+    const found = await this.#client.version(model, version, signal);
+    if (found === null) return { kind: 'rejected', class: 'permanent', detail: `MLflow has no version ${version} of registered model ${model}` };
+    if (found.status === 'READY') return null;
+    const errorClass: ErrorClass = found.status === 'PENDING_REGISTRATION' ? 'staging_needed' : 'target_will_not_load';
+    return {
+      kind: 'rejected',
+      class: errorClass,
+      detail: `version ${version} of ${model} is ${found.status}${found.status_message === '' ? '' : `: ${found.status_message}`}`,
+    };
+  }
+
+  async #writeTags({ model, version, tags }: TagsMutation, opId: string, signal: AbortSignal): Promise<ApplyOutcome> {
+    const wanted = { ...tags, 'rollbackd.op_id': opId.split('/')[0] ?? opId };
+    const missing = async (): Promise<readonly [string, string][] | null> => {
+      const found = await this.#client.version(model, version, signal);
+      if (found === null) return null;
+      const present = new Map(found.tags.map(({ key, value }) => [key, value]));
+      return Object.entries(wanted).filter(([key, value]) => present.get(key) !== value);
+    };
+    const before = await missing();
+    if (before === null) return { kind: 'rejected', class: 'permanent', detail: `MLflow has no version ${version} of registered model ${model}` };
+    if (before.length === 0) return { kind: 'already', detail: 'the tags are there' };
+    const at: [string, string] = ['rollbackd.at', new Date(this.#deps.clock.nowMs()).toISOString()];
+    for (const [key, value] of [...before, at]) await this.#client.setVersionTag(model, version, key, value, signal);
+    const after = await this.#readBack(missing);
+    if (after !== null && after.length === 0) return { kind: 'applied', detail: Object.keys(wanted).join(', ') };
+    return foreign(`the tags of version ${version} of ${model} were written and are others now: someone else writes them too`);
+  }
+
+  /** What was written was answered with yes: a failure to look says nothing against it. */
+  async #readBack<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read();
+    } catch (cause) {
+      if (cause instanceof PlaneError) throw new PlaneError('indeterminate', `written, but it cannot be read back: ${cause.message}`, { cause });
+      throw cause;
+    }
+  }
+}
+
+/** A conflict that trying again would only fight. */
+function foreign(detail: string): ApplyOutcome {
+  return { kind: 'conflict', class: 'permanent', detail };
+}
+
+function toObservation({ version, status, status_message: words }: MlflowVersion): VersionObservation {
+  const detail = words === '' ? {} : { detail: words };
+  if (status === 'READY') return { id: version, state: 'available' };
+  if (status === 'PENDING_REGISTRATION') return { id: version, state: 'pending', ...detail };
+  return { id: version, state: 'failed', ...detail, ...(words === '' ? { detail: status } : {}) };
+}
