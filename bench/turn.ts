@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { realClock } from '../src/adapters/clock/real-clock.ts';
-import { openJournal } from '../src/adapters/journal/index.ts';
+import { openConfiguredJournal } from '../src/adapters/journal/index.ts';
 import { createPrometheusSource } from '../src/adapters/sources/prometheus/index.ts';
 import { prometheusSchema } from '../src/adapters/sources/prometheus/schema.ts';
 import { batchesOf, Evaluator } from '../src/app/evaluator.ts';
@@ -72,7 +72,7 @@ async function compareTurns({ url, pid }: FilledPrometheus, asked: readonly Plan
   await using owned = new AsyncDisposableStack();
   let nowMs = firstMs;
   const clock: Clock = { nowMs: () => nowMs, sleep: async () => undefined };
-  const journal = await openJournal({ path: config.journal.path, clock });
+  const journal = await openConfiguredJournal(config.journal, { clock });
   owned.defer(async () => await journal.close());
   const source = createPrometheusSource(prometheusSchema.parse({ url, timeout: '60s' }), { clock: realClock, log: silentLog });
   owned.defer(async () => await source.close());

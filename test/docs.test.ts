@@ -116,6 +116,7 @@ const configTables = [
   '',
   'global',
   'journal',
+  'leader_election',
   'sources[]',
   'sources[].prometheus',
   'sources[].scrape',

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { realClock } from '../adapters/clock/real-clock.ts';
 import { controlPlaneKinds } from '../adapters/control-planes/index.ts';
-import { openJournal } from '../adapters/journal/index.ts';
+import { openConfiguredJournal } from '../adapters/journal/index.ts';
 import { receiverKinds } from '../adapters/notify/index.ts';
 import { createOutbox } from '../adapters/notify/outbox.ts';
 import type { ClosableSender } from '../adapters/notify/receiver-kind.ts';
@@ -26,7 +26,7 @@ export type CreateOptions = {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly clock?: Clock;
-  /** Default: opened at `journal.sqlite.path`; closed with the application. */
+  /** Default: the one that the settings name; closed with the application. */
   readonly journal?: Journal;
   readonly smoke?: SmokeRunner;
   /** `--dry-run`. */
@@ -54,8 +54,9 @@ export async function createApp(config: Config, options: CreateOptions): Promise
   const clock = options.clock ?? realClock;
   const { log, metrics } = options;
   await using owned = new AsyncDisposableStack();
-  const opened = options.journal ?? (await openJournal({ path: config.journal.path, clock, log: log.child({ component: 'journal' }) }));
+  const opened = options.journal ?? (await openConfiguredJournal(config.journal, { clock, log: log.child({ component: 'journal' }) }));
   owned.defer(async () => await opened.close());
+  if (opened.epoch === 0) await opened.takeEpoch();
   const journal = measuredJournal(opened, metrics, clock);
   const memory = await Memory.load(journal, clock.nowMs());
   const smoke = options.smoke ?? createSmokeRunner({ clock, log: log.child({ component: 'smoke' }), baseEnv: commandEnvironment() });
@@ -94,6 +95,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
   });
   metrics.know(built.known);
   metrics.configLoaded(clock.nowMs(), config.hash);
+  metrics.leaderIs(true);
   metrics.journalSizeIs(await journal.sizeBytes());
 
   const journalOwner = owned.move();

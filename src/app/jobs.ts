@@ -6,10 +6,15 @@ import type { App } from './app.ts';
 import type { MessageSink } from './message-teller.ts';
 
 const dayMs = 86_400_000;
-/** Closed detail older than this leaves the projections; the events stay. */
-const retentionMs = 90 * dayMs;
 
-type JobDeps = { readonly app: App; readonly clock: Clock; readonly log: Log; readonly metrics: Metrics; readonly sink: MessageSink };
+type JobDeps = {
+  readonly app: App;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly sink: MessageSink;
+  readonly retentionMs: () => number;
+};
 
 /** The jobs of our own, on the machine's clock in UTC: journal retention, and the daily digest of what was and would have been done. */
 export function startJobs(deps: JobDeps): { stop(): Promise<void> } {
@@ -41,13 +46,22 @@ export function startJobs(deps: JobDeps): { stop(): Promise<void> } {
   };
 }
 
-export async function pruneJournal({ app, clock, log }: JobDeps): Promise<void> {
-  const { removed } = await app.memory.journal.prune(clock.nowMs() - retentionMs);
-  log.info({ removed }, 'journal pruned');
+/** Drops closed detail that is too old, then the oldest events; each batch is a transaction of its own, so that appends come between. */
+export async function pruneJournal({ app, clock, log, retentionMs }: Omit<JobDeps, 'metrics' | 'sink'>): Promise<void> {
+  const { journal } = app.memory;
+  const beforeMs = clock.nowMs() - retentionMs();
+  const { removed } = await journal.prune(beforeMs);
+  let events = 0;
+  for (;;) {
+    const batch = await journal.removeEvents(beforeMs);
+    events += batch.removed;
+    if (batch.removed === 0) break;
+  }
+  log.info({ removed, events }, 'journal pruned');
 }
 
 /** Yesterday in short, to the root receiver; nothing when nothing happened. */
-export async function sendDigest({ app, clock, sink }: JobDeps): Promise<void> {
+export async function sendDigest({ app, clock, sink }: Omit<JobDeps, 'retentionMs'>): Promise<void> {
   const { route, externalLabels } = app.runtime;
   const nowMs = clock.nowMs();
   const episodes = await app.memory.journal.episodes({ sinceMs: nowMs - dayMs, limit: 1000 });

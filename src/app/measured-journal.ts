@@ -28,10 +28,13 @@ export function measuredJournal(journal: Journal, metrics: Metrics, clock: Clock
     events: async (afterSeq, limit) => await journal.events(afterSeq, limit),
     verify: async () => await journal.verify(),
     prune: async (beforeMs) => await journal.prune(beforeMs),
+    removeEvents: async (beforeMs) => await journal.removeEvents(beforeMs),
     sizeBytes: async () => await journal.sizeBytes(),
     get epoch() {
       return journal.epoch;
     },
+    takeEpoch: async () => await journal.takeEpoch(),
+    confirmEpoch: async () => await journal.confirmEpoch(),
     close: async () => await journal.close(),
   };
 }

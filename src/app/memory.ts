@@ -194,6 +194,7 @@ export class Memory {
       case 'decision':
       case 'message_enqueued':
       case 'message_attempt':
+      case 'events_removed':
         return;
     }
   }

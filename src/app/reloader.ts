@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/config.ts';
 import { fingerprint } from '../config/files.ts';
 import type { LoadResult } from '../config/load.ts';
@@ -25,6 +26,11 @@ export class Reloader {
   constructor(config: Config, deps: ReloaderDeps) {
     this.#config = config;
     this.#deps = deps;
+  }
+
+  /** What is in force. */
+  get config(): Config {
+    return this.#config;
   }
 
   async reload(): Promise<{ readonly faults: readonly string[] }> {
@@ -60,8 +66,8 @@ export class Reloader {
     }
     const { config, diagnostics } = loaded;
     const faults = config === null ? diagnostics.map((diagnostic) => formatDiagnostic(diagnostic)) : [];
-    if (config !== null && config.journal.path !== this.#config.journal.path)
-      faults.push('journal.sqlite.path cannot change while rollbackd runs; start it anew');
+    if (config !== null && !isDeepStrictEqual(placeOf(config), placeOf(this.#config)))
+      faults.push('journal and leader_election cannot change while rollbackd runs; start it anew');
     if (config === null || faults.length > 0) return this.#refuse(faults);
     try {
       await apply(config);
@@ -79,4 +85,9 @@ export class Reloader {
     this.#deps.log.error({ faults }, 'settings refused; the old ones stay in force');
     return { faults };
   }
+}
+
+/** What is opened once, at start. */
+function placeOf({ journal, leaderElection }: Config): unknown {
+  return { ...journal, retentionMs: null, leaderElection };
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { realClock } from '../adapters/clock/real-clock.ts';
-import { openJournalReadOnly, openMemoryJournal } from '../adapters/journal/index.ts';
+import { openConfiguredJournalReadOnly, openMemoryJournal } from '../adapters/journal/index.ts';
 import type { App } from '../app/app.ts';
 import { createApp } from '../app/create.ts';
 import { planeTarget } from '../app/observer.ts';
@@ -87,7 +87,7 @@ function scrapeTime(config: Config): number {
 /** What the daemon's journal knows of health, quarantine and pauses, in memory: the file itself is only read. */
 async function seededJournal(config: Config): Promise<Journal> {
   const memory = await openMemoryJournal({ clock: realClock });
-  const file = await openJournalReadOnly({ path: config.journal.path, missing: 'empty' });
+  const file = await openConfiguredJournalReadOnly(config.journal, 'empty');
   const entries = await file.ledger();
   await memory.append([
     ...(entries.length > 0 ? [{ type: 'ledger' as const, entries }] : []),

@@ -56,7 +56,7 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   try {
     const { host, port } = await web.listen(flags.listenAddress);
     app.start();
-    const jobs = startJobs({ app, clock: realClock, log, metrics, sink: created.outbox });
+    const jobs = startJobs({ app, clock: realClock, log, metrics, sink: created.outbox, retentionMs: () => reloader.config.journal.retentionMs });
     const polling = flags.autoReload ? reloader.poll(flags.autoReloadIntervalMs, stopping.signal) : Promise.resolve();
     const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
     log.info({ url, models: config.models.length, dry_run: flags.dryRun }, 'rollbackd is up');

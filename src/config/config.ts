@@ -8,6 +8,14 @@ export type PluginConfig = { readonly name: string; readonly kind: string; reado
 /** One receiver with all its integrations; `kind` is the key in the file (`slack_configs`), one entry per item of its list. */
 export type ReceiverConfig = { readonly name: string; readonly integrations: readonly { readonly kind: string; readonly settings: unknown }[] };
 
+/** Where the journal lies; `retentionMs`: older events are removed. */
+export type JournalConfig = ({ readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'postgres'; readonly urlFile: string }) & {
+  readonly retentionMs: number;
+};
+
+/** `leaseDurationMs` > `renewDeadlineMs` > 1.2 × `retryPeriodMs`. */
+export type LeaderElectionConfig = { readonly leaseDurationMs: number; readonly renewDeadlineMs: number; readonly retryPeriodMs: number };
+
 /** The daemon's file and its rule files, checked as a whole, all defaults filled in. Durations in ms, paths absolute. */
 export type Config = {
   /** The daemon's file. */
@@ -15,7 +23,9 @@ export type Config = {
   readonly evaluationIntervalMs: number;
   /** `global.external_labels`, variables expanded. */
   readonly globalLabels: Readonly<Record<string, string>>;
-  readonly journal: { readonly kind: 'sqlite'; readonly path: string };
+  readonly journal: JournalConfig;
+  /** `null`: there is nobody to elect among, the journal is this process's own. */
+  readonly leaderElection: LeaderElectionConfig | null;
   readonly sources: readonly PluginConfig[];
   readonly controlPlanes: readonly PluginConfig[];
   readonly models: readonly Model[];

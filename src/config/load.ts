@@ -10,7 +10,7 @@ import { nearest } from '../rulefile/nearest.ts';
 import { parseRuleFile, withUniqueIds } from '../rulefile/parse.ts';
 import { validate, validatePart, valueAt } from '../rulefile/validate.ts';
 import { YamlFile } from '../rulefile/yaml-document.ts';
-import type { Config } from './config.ts';
+import type { Config, JournalConfig, LeaderElectionConfig } from './config.ts';
 import { environment, expandVariables } from './env.ts';
 import { displayPath, expandPattern, fileDiagnostic, hashFiles, type ReadFile, readBytes } from './files.ts';
 import { toModel, toPolicy } from './model.ts';
@@ -46,6 +46,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
   const actuators = checkActuators(yaml, plain, kinds, registries);
   const planes = checkModels(yaml, plain, { ...kinds, actuators }, registries, folder);
   checkReceivers(yaml, plain);
+  checkLeaderElection(yaml, plain);
   await checkBodyFiles(yaml, plain);
   const ruleFiles = await readRuleFiles(yaml, plain, folder);
   const rules = readRules(ruleFiles, {
@@ -61,7 +62,8 @@ export async function loadConfig(path: string, registries: Registries, options: 
       file,
       evaluationIntervalMs: value.global.evaluation_interval,
       globalLabels,
-      journal: { kind: 'sqlite', path: value.journal.sqlite.path ?? resolve(folder, '../data/rollbackd.db') },
+      journal: toJournal(value.journal, folder),
+      leaderElection: value.journal.postgres === undefined ? null : toLeaderElection(value.leader_election),
       sources: value.sources.map((entry) => pluginConfig(entry, registries.sources)),
       controlPlanes: value.control_planes.map((entry) => pluginConfig(entry, registries.controlPlanes)),
       models: value.models.map((model, i) => toModel(model, planes[i] ?? {}, folder)),
@@ -76,6 +78,20 @@ export async function loadConfig(path: string, registries: Registries, options: 
     },
     diagnostics,
   };
+}
+
+function toJournal({ sqlite, postgres, retention }: ParsedConfig['journal'], folder: string): JournalConfig {
+  if (postgres !== undefined) return { kind: 'postgres', urlFile: postgres.url_file, retentionMs: retention };
+  return { kind: 'sqlite', path: sqlite?.path ?? resolve(folder, '../data/rollbackd.db'), retentionMs: retention };
+}
+
+function toLeaderElection(parsed: ParsedConfig['leader_election']): LeaderElectionConfig {
+  return { leaseDurationMs: parsed.lease_duration, renewDeadlineMs: parsed.renew_deadline, retryPeriodMs: parsed.retry_period };
+}
+
+function checkLeaderElection(yaml: YamlFile, plain: unknown): void {
+  if (valueAt(plain, ['leader_election']) === undefined || valueAt(plain, ['journal', 'postgres']) !== undefined) return;
+  yaml.report(['leader_election'], 'stands beside journal.postgres only; one process with a file of its own has nobody to elect among', { code: 'needless' });
 }
 
 function pluginConfig(

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseDuration } from '../domain/duration.ts';
 import { linkVariables, smokeVariables } from '../domain/template.ts';
 import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
 import { matcher, regexFault } from './matchers.ts';
@@ -288,6 +289,34 @@ function receiver(kinds: Registries['receivers']): z.ZodType<{ name: string } & 
   return z.strictObject(shape) as unknown as z.ZodType<{ name: string } & Record<string, unknown>>;
 }
 
+/** As in client-go: the names, the defaults and what must hold between them. @see https://pkg.go.dev/k8s.io/client-go/tools/leaderelection */
+const leaderElection = z
+  .strictObject({
+    lease_duration: duration({ minMs: 3000, minText: '3s' })
+      .default(15_000)
+      .meta({ description: 'A leader that is not heard of for this long is replaced; 3s or more. Default: 15s.', default: '15s' }),
+    renew_deadline: duration({ minMs: 1000, minText: '1s' }).default(10_000).meta({
+      description:
+        'A leader that could not renew for this long stops acting; less than lease_duration, the difference is what a request may take. Default: 10s.',
+      default: '10s',
+    }),
+    retry_period: duration({ minMs: 100, minText: '100ms' })
+      .default(2_000)
+      .meta({ description: 'Time between two tries to take or renew; less than renew_deadline / 1.2. Default: 2s.', default: '2s' }),
+  })
+  .check(
+    always((value, refuse) => {
+      const [lease = 15_000, renew = 10_000, retry = 2_000] = ['lease_duration', 'renew_deadline', 'retry_period'].map((key) => millisecondsOf(value[key]));
+      if (renew >= lease) refuse('renew_deadline', 'expected less than lease_duration');
+      else if (retry * 1.2 >= renew) refuse('retry_period', 'expected less than renew_deadline / 1.2');
+    }),
+  );
+
+function millisecondsOf(value: unknown): number | undefined {
+  if (typeof value === 'number') return value;
+  return typeof value === 'string' ? (parseDuration(value) ?? undefined) : undefined;
+}
+
 /** Schema of the daemon's file for the plug-ins at hand. */
 export function configSchema(registries: Registries) {
   return z.strictObject({
@@ -310,11 +339,31 @@ export function configSchema(registries: Registries) {
       .strictObject({
         sqlite: z
           .strictObject({ path: filePath().optional().meta({ description: 'Database file. Default: ../data/rollbackd.db.' }) })
-          .prefault({})
-          .meta({ description: 'Embedded journal.' }),
+          .optional()
+          .meta({ description: 'Embedded journal, for one process. At most one of sqlite, postgres. Default: as if empty.' }),
+        postgres: z
+          .strictObject({
+            url_file: filePath().meta({
+              description: 'File that holds postgres://user:password@host:port/database, read at each connection and trimmed. Required.',
+            }),
+          })
+          .optional()
+          .meta({
+            description: 'Journal of several replicas, in the schema rollbackd of a PostgreSQL database. At most one of sqlite, postgres. Default: none.',
+          }),
+        retention: duration({ minMs: 7 * 86_400_000, minText: '7d' })
+          .default(90 * 86_400_000)
+          .meta({
+            description: 'Events, decisions and sent messages older than this are removed every night, 7d or more; episodes stay. Default: 90d.',
+            default: '90d',
+          }),
       })
+      .check(atMostOneOf(['sqlite', 'postgres'], 'found sqlite and postgres, expected one of them'))
       .prefault({})
       .meta({ description: 'Where everything is written down. Default: sqlite at ../data/rollbackd.db.' }),
+    leader_election: leaderElection
+      .prefault({})
+      .meta({ description: 'How the replicas of one postgres journal agree which of them acts. Not for sqlite. Default: by a row of that database.' }),
     sources: z
       .array(named('source', registries.sources), { error: 'expected a list of sources' })
       .default([])

@@ -51,7 +51,9 @@ export type JournalEvent =
       readonly state: OutboxMessage['state'];
       readonly notBeforeMs: number;
       readonly detail: string;
-    };
+    }
+  /** Written in the transaction that removes all events up to `upToSeq`, whose hash is `hash`: so the chain itself says what is gone. */
+  | { readonly type: 'events_removed'; readonly upToSeq: number; readonly hash: string; readonly beforeMs: number };
 
 /** An event as stored. `hash` = SHA-256 over the canonical JSON of the row and the hash of the one before. */
 export type StoredEvent = { readonly seq: number; readonly atMs: number; readonly epoch: number; readonly event: JournalEvent; readonly hash: string };

@@ -160,14 +160,32 @@ export interface Journal {
   verify(): Promise<{ readonly ok: true; readonly events: number } | { readonly ok: false; readonly seq: number; readonly reason: string }>;
   /** Drops closed detail older than `beforeMs` (decisions, sent messages) from the projections; events stay. */
   prune(beforeMs: number): Promise<{ readonly removed: number }>;
+  /**
+   * Removes the oldest events from before `beforeMs`, never those of an open episode, and at most a few thousand a call; an event tells how far. What
+   * is left stays verifiable: the first row left carries the hash of the last one removed.
+   */
+  removeEvents(beforeMs: number): Promise<{ readonly removed: number }>;
   sizeBytes(): Promise<number>;
-  /** The leader's epoch, written with each event; 1 for an embedded journal, +1 per opening. */
+  /**
+   * The leader's epoch, written with each event: +1 per opening of an embedded journal, +1 per `takeEpoch` of a shared one. 0: this process reads only,
+   * until it has taken one.
+   */
   readonly epoch: number;
+  /** Makes this process the one that writes: from now on appends of every earlier epoch are refused. */
+  takeEpoch(): Promise<number>;
+  /** Asks the journal itself. @throws {JournalError} `isFenced` when another process has taken the epoch since */
+  confirmEpoch(): Promise<void>;
   close(): Promise<void>;
 }
 
 export class JournalError extends Error {
   override readonly name = 'JournalError';
+  /** Another process writes this journal now: whoever gets this must not act any more. */
+  readonly isFenced: boolean;
+  constructor(message: string, options: { cause?: unknown; isFenced?: boolean } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.isFenced = options.isFenced ?? false;
+  }
 }
 
 /** Sends one message; the outbox around it paces, retries and remembers. */

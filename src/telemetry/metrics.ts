@@ -128,6 +128,8 @@ const definitions = {
   journalWrites: counter('rollbackd_journal_writes_total', [], 'Durable appends to the journal, failed ones included.'),
   journalWriteFailures: counter('rollbackd_journal_write_failures_total', [], 'Appends that failed: nothing is enforced meanwhile.'),
   journalWriteDuration: histogram('rollbackd_journal_write_duration_seconds', [], writeSeconds, 'Duration of one append.'),
+  leader: gauge('rollbackd_leader', [], '1 while this process leads: it writes the journal, acts and tells. Always 1 with a journal of its own.'),
+  leaderTransitions: counter('rollbackd_leader_transitions_total', [], 'How often this process began to lead.'),
   journalSize: gauge('rollbackd_journal_size_bytes', [], 'Size of the journal.'),
   paused: gauge('rollbackd_model_paused', ['model'], '1 while rollbacks of the model are paused.'),
   pausedSince: gauge('rollbackd_model_paused_since_timestamp_seconds', ['model'], 'Since when; 0 while they are not.'),
@@ -348,6 +350,12 @@ export class Metrics {
     this.#of.journalWrites.inc();
     if (!ok) this.#of.journalWriteFailures.inc();
     this.#of.journalWriteDuration.observe(durationMs / 1000);
+  }
+
+  /** Also told at start. */
+  leaderIs(leads: boolean): void {
+    this.#of.leader.set(leads ? 1 : 0);
+    if (leads) this.#of.leaderTransitions.inc();
   }
 
   journalSizeIs(bytes: number): void {

@@ -97,7 +97,14 @@ describe('good settings', () => {
     const { config } = await load('one-model.good.yaml');
 
     expect(config?.controlPlanes[0]?.settings).toMatchObject({ model_config_file: join(folder, 'models.config') });
-    expect(config?.journal.path).toBe(join(folder, '../data/rollbackd.db'));
+    expect(config?.journal).toEqual({ kind: 'sqlite', path: join(folder, '../data/rollbackd.db'), retentionMs: 90 * 86_400_000 });
+  });
+
+  it('takes a journal of several replicas', async () => {
+    const { config } = await load('postgres.good.yaml');
+
+    expect(config?.journal).toEqual({ kind: 'postgres', urlFile: join(folder, 'journal-url'), retentionMs: 30 * 86_400_000 });
+    expect(config?.leaderElection).toEqual({ leaseDurationMs: 30_000, renewDeadlineMs: 20_000, retryPeriodMs: 5_000 });
   });
 
   it('has a hash that equals the fingerprint of its files', async () => {

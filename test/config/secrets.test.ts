@@ -49,7 +49,7 @@ describe('a secret in a faulty file', () => {
       'as an environment variable of a command',
       `models:\n- name: m\n  smoke_test:\n    requests:\n    - {name: a, command: {argv: 5, env: {API_TOKEN: ${secret}, DB_PASSWORD: [${secret}]}}}\n`,
     ],
-    ['under journal url_file', `journal: {postgres: {url_file: ${secret}}}\n`],
+    ['under journal url_file', `journal: {postgres: {url_file: ${secret}, sslmode: require}}\n`],
   ])('%s is never shown', (_, text) => {
     expect(shown(text)).not.toContain(secret);
   });

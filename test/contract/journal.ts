@@ -361,6 +361,58 @@ export function journalContract(name: string, open: (clock: FakeClock) => Promis
       expect(await journal.projections()).toEqual(before);
     });
 
+    describe('removal of old events', () => {
+      const pause = (): JournalEvent => ({ type: 'resumed', model: null, by: 'ann', atMs: startMs });
+
+      it('leaves a chain that can be verified and goes on, and says in it what is gone', async () => {
+        for (let index = 0; index < 6; index += 1) {
+          clock.jump(startMs + index);
+          await journal.append([pause()]);
+        }
+        const kept = (await journal.events(0, 10))[3];
+
+        expect(await journal.removeEvents(startMs + 3)).toEqual({ removed: 3 });
+
+        const left = await journal.events(0, 10);
+        expect(left.map(({ seq }) => seq)).toEqual([4, 5, 6, 7]);
+        expect(left[0]).toEqual(kept);
+        expect(left.at(-1)?.event).toMatchObject({ type: 'events_removed', upToSeq: 3, beforeMs: startMs + 3 });
+        expect(await journal.verify()).toEqual({ ok: true, events: 4 });
+        expect(await journal.removeEvents(startMs + 3)).toEqual({ removed: 0 });
+        expect(await journal.removeEvents(startMs + 5)).toEqual({ removed: 2 });
+        await journal.append([pause()]);
+        expect(await journal.verify()).toEqual({ ok: true, events: 4 });
+        await expect(journal.rebuild()).rejects.toThrow('events up to 5 were removed');
+      });
+
+      it('stops before an event that is young, and before an open episode', async () => {
+        await journal.append([pause(), pause()]);
+        await journal.append([opened(), pause()]);
+        clock.jump(startMs + 100);
+        await journal.append([pause()]);
+        clock.jump(startMs + 50);
+        await journal.append([pause()]);
+
+        expect(await journal.removeEvents(startMs + 60)).toEqual({ removed: 2 });
+        await journal.append([state('failed')]);
+        expect(await journal.removeEvents(startMs + 60)).toEqual({ removed: 2 });
+        expect((await journal.events(0, 10))[0]).toMatchObject({ seq: 5, atMs: startMs + 100 });
+        expect(await journal.verify()).toMatchObject({ ok: true });
+        expect(await journal.episode('rb_1')).toMatchObject({ state: 'failed' });
+      });
+    });
+
+    it('confirms its epoch, and goes on with a new one it takes', async () => {
+      const before = journal.epoch;
+      await journal.confirmEpoch();
+
+      expect(await journal.takeEpoch()).toBe(before + 1);
+
+      await journal.confirmEpoch();
+      expect((await journal.append([opened()]))[0]?.epoch).toBe(before + 1);
+      expect(await journal.verify()).toEqual({ ok: true, events: 1 });
+    });
+
     it('knows its size', async () => {
       expect(await journal.sizeBytes()).toBeGreaterThan(1000);
     });

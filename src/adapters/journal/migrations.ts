@@ -6,6 +6,7 @@ import type { Tables } from './tables.ts';
 /** Schema changes in the order of their names. Never edit one that was released; add the next. */
 const migrations: Readonly<Record<string, Migration>> = {
   '0001_events_and_projections': { up: createTables },
+  '0002_removed_events_and_lease': { up: addRemovedEventsAndLease },
 };
 
 export const migrationNames: readonly string[] = Object.keys(migrations).toSorted();
@@ -84,5 +85,28 @@ async function createTables(db: Kysely<unknown>): Promise<void> {
     .addColumn('json', 'text', (column) => column.notNull())
     .execute();
   await schema.createIndex('outbox_by_state').on('outbox').columns(['state', 'seq']).execute();
-  await (db as Kysely<Tables>).insertInto('head').values({ id: 1, seq: 0, hash: genesisHash, epoch: 0, pruned_before_ms: 0 }).execute();
+  await (db as Kysely<Tables>)
+    .insertInto('head')
+    .values({ id: 1, seq: 0, hash: genesisHash, epoch: 0, pruned_before_ms: 0 } as never)
+    .execute();
+}
+
+async function addRemovedEventsAndLease(db: Kysely<unknown>): Promise<void> {
+  const { schema } = db;
+  await schema
+    .alterTable('head')
+    .addColumn('removed_seq', 'bigint', (column) => column.notNull().defaultTo(0))
+    .execute();
+  await schema
+    .alterTable('head')
+    .addColumn('removed_hash', 'text', (column) => column.notNull().defaultTo(genesisHash))
+    .execute();
+  // On SQLite it stays empty: there the lock of the operating system is the lease.
+  await schema
+    .createTable('lease')
+    .addColumn('id', 'integer', (column) => column.primaryKey().notNull())
+    .addColumn('holder', 'text', (column) => column.notNull())
+    .addColumn('expires_at', 'timestamptz', (column) => column.notNull())
+    .addColumn('transitions', 'bigint', (column) => column.notNull())
+    .execute();
 }

@@ -89,6 +89,8 @@ export async function project(db: Db, { seq, event }: Placed): Promise<void> {
     }
     case 'message_attempt':
       return await updateMessage(db, event);
+    case 'events_removed':
+      return;
     default:
       throw new IllegalEventError(`unknown event type "${(event as { type: string }).type}"`);
   }

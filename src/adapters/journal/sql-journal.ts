@@ -15,14 +15,19 @@ import { projectionTables, type Tables } from './tables.ts';
 const defaultLimit = 100;
 /** Rows read at once by `verify` and `rebuild`; between pages other work gets its turn. */
 const pageSize = 1000;
+/** Events removed in one transaction. */
+const removedAtOnce = 5_000;
 
 /** What differs between databases. */
 export type SqlBackend = {
   readonly db: Kysely<Tables>;
   /** For messages: the file or database, without secrets. */
   readonly name: string;
+  /** 0: reads only until it takes one. */
   readonly epoch: number;
   readonly readOnly: boolean;
+  /** Several processes write this database: whoever writes locks the head row first, and may not sit on it. */
+  readonly shared: { readonly beginWrite: (db: Transaction<Tables>) => Promise<void> } | null;
   /** The database's error in words, with how to mend it; `null` when there is no advice. */
   readonly advise: (error: unknown) => string | null;
   readonly sizeBytes: () => Promise<number>;
@@ -40,10 +45,12 @@ type StoredRow = {
   readonly hash: string;
 };
 type Head = { readonly seq: number; readonly hash: string };
+/** The last event that was removed; `seq` 0: none was. */
+type Anchor = Head;
 
-/** The journal over any database kysely speaks to; `sqlite/` and `memory/` open it. Appends and closing stand in one queue. */
+/** The journal over any database kysely speaks to; `sqlite/`, `postgres/` and `memory/` open it. Appends and closing stand in one queue. */
 export class SqlJournal implements Journal {
-  readonly epoch: number;
+  #epoch: number;
   readonly #backend: SqlBackend;
   readonly #clock: Clock;
   #queue: Promise<unknown> = Promise.resolve();
@@ -52,7 +59,42 @@ export class SqlJournal implements Journal {
   constructor(backend: SqlBackend, clock: Clock) {
     this.#backend = backend;
     this.#clock = clock;
-    this.epoch = backend.epoch;
+    this.#epoch = backend.epoch;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** The file or database, without secrets. */
+  get name(): string {
+    return this.#backend.name;
+  }
+
+  async takeEpoch(): Promise<number> {
+    this.#refuseClosed('take the epoch');
+    if (this.#backend.readOnly) throw new JournalError(`journal ${this.#backend.name}: opened for reading only, cannot take its epoch`);
+    return await this.#inTurn(async () => {
+      const epoch = await this.#transaction(async (db) => {
+        await this.#backend.shared?.beginWrite(db);
+        const found = await this.#lockedHead(db);
+        await db
+          .updateTable('head')
+          .set({ epoch: found.epoch + 1 })
+          .where('id', '=', 1)
+          .execute();
+        return found.epoch + 1;
+      });
+      this.#epoch = epoch;
+      return epoch;
+    });
+  }
+
+  async confirmEpoch(): Promise<void> {
+    await this.#read(async (db) => {
+      const { epoch } = await db.selectFrom('head').select('epoch').where('id', '=', 1).executeTakeFirstOrThrow();
+      this.#refuseFenced(Number(epoch));
+    });
   }
 
   async append(events: readonly JournalEvent[]): Promise<readonly StoredEvent[]> {
@@ -134,28 +176,27 @@ export class SqlJournal implements Journal {
 
   async verify(): Promise<{ ok: true; events: number } | { ok: false; seq: number; reason: string }> {
     return await this.#read(async (db) => {
-      // Rows up to the head of now: what is appended meanwhile is the next verification's.
-      const head = await readHead(db);
-      let last: Head = { seq: 0, hash: genesisHash };
-      let epoch = 0;
       for (;;) {
-        const rows = (await page(db, last.seq, pageSize)).filter((row) => row.seq <= head.seq);
-        for (const row of rows) {
-          const fault = faultOf(row, last, epoch);
-          if (fault !== null) return { ok: false, seq: last.seq + 1, reason: fault };
-          last = row;
-          epoch = row.epoch;
-        }
-        if (rows.length < pageSize) break;
-        await nextTurn();
+        const anchor = await readAnchor(db);
+        const verdict = await verifyFrom(db, anchor);
+        // Old events may be removed while it reads: then it begins anew where the chain begins now.
+        if (verdict.ok || (await readAnchor(db)).seq === anchor.seq) return verdict;
       }
-      const newest = await newestSeq(db);
-      if (last.seq !== head.seq) return { ok: false, seq: last.seq + 1, reason: `found ${last.seq} events, expected ${head.seq}: the newest rows are missing` };
-      if (last.hash !== head.hash) return { ok: false, seq: last.seq, reason: 'the newest row is not the one that was written last' };
-      const headNow = await readHead(db);
-      if (newest > headNow.seq) return { ok: false, seq: headNow.seq + 1, reason: 'a row stands behind the newest one that was written here' };
-      return { ok: true, events: last.seq };
     });
+  }
+
+  /** Every event as a line of JSON with both its hashes, oldest first: enough to recompute the chain without us. Up to the newest event of now. */
+  async *exportLines(): AsyncGenerator<string> {
+    const { head, anchor } = await this.#read(async (db) => ({ head: await readHead(db), anchor: await readAnchor(db) }));
+    for (let seq = anchor.seq; seq < head.seq; ) {
+      const after = seq;
+      const rows = await this.#read(async (db) => await page(db, after, pageSize));
+      for (const row of rows) {
+        if (row.seq > head.seq) return;
+        yield `{"at":${row.at_ms},"epoch":${row.epoch},"event":${row.payload},"hash":${JSON.stringify(row.hash)},"prev_hash":${JSON.stringify(row.prev_hash)},"seq":${row.seq}}`;
+      }
+      seq = rows.at(-1)?.seq ?? head.seq;
+    }
   }
 
   async prune(beforeMs: number): Promise<{ readonly removed: number }> {
@@ -163,10 +204,28 @@ export class SqlJournal implements Journal {
     return await this.#inTurn(
       async () =>
         await this.#transaction(async (db) => {
+          await this.#openWrite(db);
           const removed = await pruneProjections(db, beforeMs);
           // Kept, so that `rebuild` arrives at the same tables.
           await db.updateTable('head').set({ pruned_before_ms: beforeMs }).where('id', '=', 1).where('pruned_before_ms', '<', beforeMs).execute();
           return { removed };
+        }),
+    );
+  }
+
+  async removeEvents(beforeMs: number): Promise<{ readonly removed: number }> {
+    this.#refuseClosed('remove events');
+    return await this.#inTurn(
+      async () =>
+        await this.#transaction(async (db) => {
+          const head = await this.#openWrite(db);
+          const anchor = await readAnchor(db);
+          const last = await lastRemovable(db, beforeMs, { anchor, head });
+          if (last === null) return { removed: 0 };
+          await this.#insert(db, head, [{ type: 'events_removed', upToSeq: last.seq, hash: last.hash, beforeMs }]);
+          await db.deleteFrom('events').where('seq', '<=', last.seq).execute();
+          await db.updateTable('head').set({ removed_seq: last.seq, removed_hash: last.hash }).where('id', '=', 1).execute();
+          return { removed: last.seq - anchor.seq };
         }),
     );
   }
@@ -182,6 +241,10 @@ export class SqlJournal implements Journal {
     return await this.#inTurn(
       async () =>
         await this.#transaction(async (db) => {
+          await this.#openWrite(db);
+          const anchor = await readAnchor(db);
+          if (anchor.seq > 0)
+            throw new JournalError(`journal ${this.#backend.name}: events up to ${anchor.seq} were removed, so nothing can be rebuilt from what is left`);
           for (const table of projectionTables) await db.deleteFrom(table).execute();
           let seq = 0;
           for (;;) {
@@ -216,39 +279,60 @@ export class SqlJournal implements Journal {
   }
 
   async #write(events: readonly JournalEvent[]): Promise<readonly StoredEvent[]> {
-    return await this.#transaction(async (db) => {
-      const head = await readHead(db);
-      const atMs = this.#clock.nowMs();
-      const rows: StoredRow[] = [];
-      let last: Head = head;
-      for (const event of events) {
-        const row = this.#nextRow(last, atMs, event);
-        rows.push(row);
-        last = row;
-      }
-      // First of all, so that a process that lost the journal learns it by name.
-      const moved = await db
-        .updateTable('head')
-        .set({ seq: last.seq, hash: last.hash })
-        .where('id', '=', 1)
-        .where('seq', '=', head.seq)
-        .where('epoch', '=', this.epoch)
-        .executeTakeFirst();
-      if (Number(moved.numUpdatedRows) !== 1) {
-        throw new JournalError(
-          `journal ${this.#backend.name}: found that another process opened it since, expected to be alone (epoch ${this.epoch}); stop one of the two`,
-        );
-      }
-      for (const row of rows) await db.insertInto('events').values(row).execute();
-      // Folded from what was written, so that a rebuild sees the very same.
-      const stored = rows.map(storedEvent);
-      for (const placed of stored) await project(db, placed);
-      return stored;
-    });
+    return await this.#transaction(async (db) => await this.#insert(db, await this.#openWrite(db), events));
+  }
+
+  /** First of all in a writing transaction: a process that lost the journal learns it by name, and nobody else writes until this one has ended. */
+  async #openWrite(db: Transaction<Tables>): Promise<Head> {
+    if (this.#epoch === 0) throw new JournalError(`journal ${this.#backend.name}: this replica does not lead, so it does not write`, { isFenced: true });
+    await this.#backend.shared?.beginWrite(db);
+    const head = await this.#lockedHead(db);
+    this.#refuseFenced(head.epoch);
+    return head;
+  }
+
+  async #insert(db: Transaction<Tables>, head: Head, events: readonly JournalEvent[]): Promise<readonly StoredEvent[]> {
+    const atMs = this.#clock.nowMs();
+    const rows: StoredRow[] = [];
+    let last: Head = head;
+    for (const event of events) {
+      const row = this.#nextRow(last, atMs, event);
+      rows.push(row);
+      last = row;
+    }
+    const moved = await db
+      .updateTable('head')
+      .set({ seq: last.seq, hash: last.hash })
+      .where('id', '=', 1)
+      .where('seq', '=', head.seq)
+      .where('epoch', '=', this.#epoch)
+      .executeTakeFirst();
+    if (Number(moved.numUpdatedRows) !== 1) throw new JournalError(`journal ${this.#backend.name}: its head moved under a transaction`);
+    for (const row of rows) await db.insertInto('events').values(row).execute();
+    // Folded from what was written, so that a rebuild sees the very same.
+    const stored = rows.map(storedEvent);
+    for (const placed of stored) await project(db, placed);
+    return stored;
+  }
+
+  async #lockedHead(db: Transaction<Tables>): Promise<Head & { readonly epoch: number }> {
+    const query = db.selectFrom('head').select(['seq', 'hash', 'epoch']).where('id', '=', 1);
+    const { seq, hash, epoch } = await (this.#backend.shared === null ? query : query.forUpdate()).executeTakeFirstOrThrow();
+    return { seq: Number(seq), hash, epoch: Number(epoch) };
+  }
+
+  #refuseFenced(found: number): void {
+    if (found === this.#epoch) return;
+    const { name, shared } = this.#backend;
+    const words =
+      shared === null
+        ? `found that another process opened it since, expected to be alone (epoch ${this.#epoch}); stop one of the two`
+        : `found epoch ${found}, expected ours, ${this.#epoch}: another replica leads since; nothing was written`;
+    throw new JournalError(`journal ${name}: ${words}`, { isFenced: true });
   }
 
   #nextRow(last: Head, atMs: number, event: JournalEvent): StoredRow {
-    const draft = { seq: last.seq + 1, at_ms: atMs, epoch: this.epoch, type: event.type, payload: canonicalJson(event) };
+    const draft = { seq: last.seq + 1, at_ms: atMs, epoch: this.#epoch, type: event.type, payload: canonicalJson(event) };
     return { ...draft, prev_hash: last.hash, hash: hashOf(draft, last.hash) };
   }
 
@@ -301,6 +385,59 @@ async function page(db: Kysely<Tables>, afterSeq: number, limit: number): Promis
 async function readHead(db: Kysely<Tables>): Promise<Head> {
   const { seq, hash } = await db.selectFrom('head').select(['seq', 'hash']).where('id', '=', 1).executeTakeFirstOrThrow();
   return { seq: Number(seq), hash };
+}
+
+async function readAnchor(db: Kysely<Tables>): Promise<Anchor> {
+  const { removed_seq, removed_hash } = await db.selectFrom('head').select(['removed_seq', 'removed_hash']).where('id', '=', 1).executeTakeFirstOrThrow();
+  return { seq: Number(removed_seq), hash: removed_hash };
+}
+
+type Verification = { readonly ok: true; readonly events: number } | { readonly ok: false; readonly seq: number; readonly reason: string };
+
+/** Recomputes the chain after `anchor`, up to the head of now: what is appended meanwhile is the next verification's. */
+async function verifyFrom(db: Kysely<Tables>, anchor: Anchor): Promise<Verification> {
+  const head = await readHead(db);
+  let last: Head = anchor;
+  let epoch = 0;
+  // That older events are gone must stand in the chain, with the very hash it goes on from.
+  let isAnchored = anchor.seq === 0 && anchor.hash === genesisHash;
+  for (;;) {
+    const rows = (await page(db, last.seq, pageSize)).filter((row) => row.seq <= head.seq);
+    for (const row of rows) {
+      const fault = faultOf(row, last, epoch);
+      if (fault !== null) return { ok: false, seq: last.seq + 1, reason: fault };
+      isAnchored ||= namesAnchor(row, anchor);
+      last = row;
+      epoch = row.epoch;
+    }
+    if (rows.length < pageSize) break;
+    await nextTurn();
+  }
+  const newest = await newestSeq(db);
+  if (last.seq !== head.seq) return { ok: false, seq: last.seq + 1, reason: `found ${last.seq} events, expected ${head.seq}: the newest rows are missing` };
+  if (last.hash !== head.hash) return { ok: false, seq: last.seq, reason: 'the newest row is not the one that was written last' };
+  const headNow = await readHead(db);
+  if (newest > headNow.seq) return { ok: false, seq: headNow.seq + 1, reason: 'a row stands behind the newest one that was written here' };
+  if (!isAnchored)
+    return { ok: false, seq: anchor.seq + 1, reason: `the rows up to ${anchor.seq} are gone, and no event says that they were removed by their age` };
+  return { ok: true, events: last.seq - anchor.seq };
+}
+
+function namesAnchor(row: StoredRow, anchor: Anchor): boolean {
+  if (row.type !== 'events_removed') return false;
+  const event = JSON.parse(row.payload) as Extract<JournalEvent, { type: 'events_removed' }>;
+  return event.upToSeq === anchor.seq && event.hash === anchor.hash;
+}
+
+/** The newest of the oldest events that may go: all before it are as old, and no open episode began there. `null`: none. */
+async function lastRemovable(db: Kysely<Tables>, beforeMs: number, { anchor, head }: { anchor: Anchor; head: Head }): Promise<Head | null> {
+  const young = await db.selectFrom('events').select('seq').where('at_ms', '>=', beforeMs).orderBy('seq').limit(1).executeTakeFirst();
+  const open = await db.selectFrom('episodes').select('opened_seq').where('is_open', '=', 1).orderBy('opened_seq').limit(1).executeTakeFirst();
+  const limits = [Number(young?.seq ?? head.seq + 1), Number(open?.opened_seq ?? head.seq + 1), anchor.seq + removedAtOnce + 1];
+  const seq = Math.min(...limits) - 1;
+  if (seq <= anchor.seq) return null;
+  const row = await db.selectFrom('events').select(['seq', 'hash']).where('seq', '=', seq).executeTakeFirst();
+  return row === undefined ? null : { seq: Number(row.seq), hash: row.hash };
 }
 
 async function newestSeq(db: Kysely<Tables>): Promise<number> {

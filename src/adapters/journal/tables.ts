@@ -9,8 +9,10 @@ type Int8 = ColumnType<number | string, number, number>;
 export type Tables = {
   /** The journal itself: append-only. `hash` = SHA-256 over the row and `prev_hash` (chain.ts). */
   events: { seq: Int8; at_ms: Int8; epoch: Int8; type: string; payload: string; prev_hash: string; hash: string };
-  /** One row, `id` 1: the newest event, the epoch of the last opening, and how far the projections were pruned. */
-  head: { id: number; seq: Int8; hash: string; epoch: Int8; pruned_before_ms: Int8 };
+  /** One row, `id` 1: the newest event, the epoch in force, how far the projections were pruned, and the last event that was removed (0: none). */
+  head: { id: number; seq: Int8; hash: string; epoch: Int8; pruned_before_ms: Int8; removed_seq: Int8; removed_hash: string };
+  /** One row, `id` 1: which replica leads, and until when by the clock of the database. Postgres only. */
+  lease: { id: number; holder: string; expires_at: ColumnType<Date, never, Date>; transitions: Int8 };
   episodes: { id: string; model: string; state: string; is_open: number; detected_at_ms: Int8; opened_seq: Int8; json: string };
   decisions: { id: string; model: string; at_ms: Int8; seq: Int8; json: string };
   ledger: { model: string; version: string; json: string };

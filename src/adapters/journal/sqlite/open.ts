@@ -58,7 +58,7 @@ export async function openJournal(options: {
 export async function openJournalReadOnly(options: { path: string; missing?: 'error' | 'empty' }): Promise<SqlJournal> {
   const file = path.resolve(options.path);
   if (!existsSync(file)) {
-    if (options.missing === 'empty') return await openEmpty(file);
+    if (options.missing === 'empty') return await openEmptyJournal(file);
     throw new JournalError(`journal ${file}: found no such file, expected the journal of a daemon; see journal.sqlite.path, or start the daemon once`);
   }
   let database: DatabaseSync | null = null;
@@ -80,7 +80,8 @@ export async function openJournalReadOnly(options: { path: string; missing?: 'er
   }
 }
 
-async function openEmpty(file: string): Promise<SqlJournal> {
+/** A journal of nothing, that cannot be written. */
+export async function openEmptyJournal(file: string): Promise<SqlJournal> {
   const database = new DatabaseSync(':memory:');
   const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(database) });
   await migrate(db, database, file);
@@ -160,6 +161,7 @@ function backendOf(parts: { db: Kysely<Tables>; database: DatabaseSync; file: st
     name: file,
     epoch,
     readOnly,
+    shared: null,
     advise,
     sizeBytes: async () => (file === ':memory:' ? pagesOf(database) : await sizeOfFiles(file)),
     close: async () => {

@@ -144,7 +144,7 @@ describe('opening', () => {
     tamper(`insert into kysely_migration values ('0999_later', '2030')`);
 
     expect(await failureOf(open())).toMatchInlineSnapshot(
-      `"journal /data/rollbackd.db: found the schema of a newer rollbackd ("0999_later"), expected "0001_events_and_projections" or older; run that newer version, or give this one another journal.sqlite.path"`,
+      `"journal /data/rollbackd.db: found the schema of a newer rollbackd ("0999_later"), expected "0002_removed_events_and_lease" or older; run that newer version, or give this one another journal.sqlite.path"`,
     );
     expect(await failureOf(openJournalReadOnly({ path: file }))).toContain('newer rollbackd');
   });
@@ -154,7 +154,7 @@ describe('opening', () => {
     tamper('pragma application_id = 1919052644; create table kysely_migration (name text primary key, timestamp text not null)', path.join(folder, 'old.db'));
 
     expect(await failureOf(openJournalReadOnly({ path: path.join(folder, 'old.db') }))).toContain(
-      'found the schema of an older rollbackd, expected "0001_events_and_projections"; start the daemon once, it migrates',
+      'found the schema of an older rollbackd, expected "0002_removed_events_and_lease"; start the daemon once, it migrates',
     );
     const journal = await open(path.join(folder, 'old.db'));
     await decisions(journal, 1);
@@ -242,6 +242,37 @@ describe('the hash chain', () => {
 
     expect(verdict).toMatchObject({ ok: false, seq });
     expect(verdict.ok ? '' : verdict.reason).toContain(reason);
+  });
+});
+
+describe('the hash chain after old events were removed', () => {
+  it.each([
+    ['a removed first row', 'delete from events where seq = 4', 4, 'found event 5 after 3: a row is missing'],
+    [
+      'rows that were removed by hand, and the mark moved',
+      `update head set removed_seq = 4, removed_hash = (select hash from events where seq = 4); delete from events where seq = 4`,
+      5,
+      'the rows up to 4 are gone, and no event says',
+    ],
+    [
+      'a forged event of removal',
+      `update events set payload = replace(payload, '"upToSeq":3', '"upToSeq":4') where type = 'events_removed'`,
+      7,
+      'its content does not fit its hash',
+    ],
+    ['another hash to go on from', `update head set removed_hash = 'x'`, 4, 'does not carry the hash of the row before it'],
+  ])('shows %s', async (_, sql, seq, reason) => {
+    const clock = new FakeClock(startMs);
+    const journal = await openJournal({ path: file, clock });
+    for (let index = 0; index < 6; index += 1) {
+      clock.jump(startMs + index);
+      await journal.append([{ type: 'decision', decision: aDecision({ id: `d${index}` }) }]);
+    }
+    await journal.removeEvents(startMs + 3);
+    await journal.close();
+    tamper(sql);
+
+    expect(await (await open()).verify()).toMatchObject({ ok: false, seq, reason: expect.stringContaining(reason) as string });
   });
 });
 
