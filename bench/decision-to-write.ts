@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { realClock } from '../src/adapters/clock/real-clock.ts';
-import { openJournal } from '../src/adapters/journal/index.ts';
+import { openConfiguredJournal } from '../src/adapters/journal/index.ts';
 import { AppActions } from '../src/app/actions.ts';
 import { createApp } from '../src/app/create.ts';
 import { registries } from '../src/cli/registries.ts';
