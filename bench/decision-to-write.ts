@@ -58,7 +58,7 @@ if (config === null) throw new Error(diagnostics.map((each) => `${each.line}: ${
 /** When the newest decision became durable, ms of `performance.now()`. */
 let decidedMs = Number.NaN;
 const spans: number[] = [];
-const journal = watched(await openJournal({ path: config.journal.path, clock: realClock, log: silentLog }));
+const journal = watched(await openConfiguredJournal(config.journal, { clock: realClock, log: silentLog }));
 const metrics = new Metrics({ version: 'bench' }, { processMetrics: false });
 const asked = metrics.controlPlaneAsked.bind(metrics);
 metrics.controlPlaneAsked = (plane, method, code, durationMs) => {

@@ -167,9 +167,9 @@ describe('the epoch', () => {
     const { urlFile } = await aDatabase();
     const replicas = [await open(urlFile), await open(urlFile), await open(urlFile)];
     const acknowledged: string[] = [];
-    let stop = false;
+    const stop = new AbortController();
     const writers = replicas.map(async (journal, replica) => {
-      for (let index = 0; !stop; index += 1) {
+      for (let index = 0; !stop.signal.aborted; index += 1) {
         const id = `d${replica}-${index}`;
         await journal.append([aDecisionEvent(id), aDecisionEvent(`${id}b`)]).then(
           () => acknowledged.push(id, `${id}b`),
@@ -184,7 +184,7 @@ describe('the epoch', () => {
       await replicas[turn % 3]!.takeEpoch();
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
-    stop = true;
+    stop.abort();
     await Promise.all(writers);
 
     const stored = await replicas[0]!.events(0, 100_000);
