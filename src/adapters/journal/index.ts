@@ -1,4 +1,3 @@
-import type { JournalConfig } from '../../config/config.ts';
 import type { Clock, Log } from '../../domain/ports.ts';
 import { openPostgresJournal, openPostgresJournalReadOnly } from './postgres/open.ts';
 import type { SqlJournal } from './sql-journal.ts';
@@ -9,12 +8,15 @@ export { openPostgresJournal, openPostgresJournalReadOnly } from './postgres/ope
 export { SqlJournal } from './sql-journal.ts';
 export { openJournal, openJournalReadOnly } from './sqlite/open.ts';
 
+/** Where a journal lies. */
+export type JournalPlace = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'postgres'; readonly urlFile: string };
+
 /**
  * Opens the journal that the settings name, for writing: an embedded one is this process's alone at once, a shared one only once it takes the epoch.
  * @throws {JournalError}
  */
-export async function openConfiguredJournal(config: JournalConfig, deps: { clock: Clock; log?: Log }): Promise<SqlJournal> {
-  return config.kind === 'sqlite' ? await openJournal({ path: config.path, ...deps }) : await openPostgresJournal({ urlFile: config.urlFile, ...deps });
+export async function openConfiguredJournal(place: JournalPlace, deps: { clock: Clock; log?: Log }): Promise<SqlJournal> {
+  return place.kind === 'sqlite' ? await openJournal({ path: place.path, ...deps }) : await openPostgresJournal({ urlFile: place.urlFile, ...deps });
 }
 
 /**
@@ -22,7 +24,7 @@ export async function openConfiguredJournal(config: JournalConfig, deps: { clock
  * @param missing what it means when there is none yet: an error, or an empty one
  * @throws {JournalError}
  */
-export async function openConfiguredJournalReadOnly(config: JournalConfig, missing: 'error' | 'empty' = 'error'): Promise<SqlJournal> {
-  if (config.kind === 'sqlite') return await openJournalReadOnly({ path: config.path, missing });
-  return (await openPostgresJournalReadOnly({ urlFile: config.urlFile, missing })) ?? (await openEmptyJournal(config.urlFile));
+export async function openConfiguredJournalReadOnly(place: JournalPlace, missing: 'error' | 'empty' = 'error'): Promise<SqlJournal> {
+  if (place.kind === 'sqlite') return await openJournalReadOnly({ path: place.path, missing });
+  return (await openPostgresJournalReadOnly({ urlFile: place.urlFile, missing })) ?? (await openEmptyJournal(place.urlFile));
 }
