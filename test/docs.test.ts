@@ -118,6 +118,7 @@ const configTables = [
   'journal',
   'leader_election',
   'sources[]',
+  'sources[].mlflow',
   'sources[].prometheus',
   'sources[].scrape',
   'http_config',
@@ -231,6 +232,7 @@ const ruleTables: Readonly<Record<string, () => string>> = {
   latency: () => tableOf(rowsOf(schemaAt(rule, 'condition.latency'), '', () => false)),
   request_rate: () => tableOf(rowsOf(schemaAt(rule, 'condition.request_rate'), '', () => false)),
   while_others: () => tableOf(rowsOf(schemaAt(rule, 'condition.while_others'), '', () => false)),
+  quality: () => tableOf(rowsOf(schemaAt(rule, 'condition.quality'), '', () => false)),
   burn_rate: () => tableOf(rowsOf(schemaAt(rule, 'condition.burn_rate'), '', () => false)),
 };
 

@@ -4,7 +4,7 @@ import type { Answer } from '../domain/measurement.ts';
 import type { Model } from '../domain/model.ts';
 import type { Clock, Log, Source } from '../domain/ports.ts';
 import type { LedgerEntry } from '../domain/records.ts';
-import { type Rule, withWindow } from '../domain/rule.ts';
+import { type Condition, partsOf, type Rule, withWindow } from '../domain/rule.ts';
 import type { Memory } from './memory.ts';
 import { actingRules, type Runtime } from './runtime.ts';
 import { MeasurePlan, type MeasureTask } from './stages/measure.ts';
@@ -23,7 +23,7 @@ export async function backfillLedger(runtime: Runtime, deps: { memory: Memory; c
   for (const model of runtime.models.values()) {
     if (signal.aborted) return;
     const source = runtime.sources.get(model.source);
-    const rules = actingRules(runtime, model).filter((rule) => rule.condition.kind !== 'expr');
+    const rules = actingRules(runtime, model).filter((rule) => isCountedBack(rule.condition));
     if (source === undefined || rules.length === 0 || model.attribution.kind !== 'label' || model.rollback.knownGood.backfillMs === 0) continue;
     try {
       const names = await namesOf(runtime, model, signal);
@@ -45,6 +45,11 @@ export async function backfillLedger(runtime: Runtime, deps: { memory: Memory; c
       if (!signal.aborted) deps.log.warn({ model: model.name, err: error }, 'history could not be read; the ledger starts from now');
     }
   }
+}
+
+/** Whether a history can be judged step by step: what an expression means cannot be counted after the fact, and what a registry says of a version is of today. */
+function isCountedBack(condition: Condition): boolean {
+  return condition.kind !== 'expr' && condition.kind !== 'quality' && partsOf(condition).every(isCountedBack);
 }
 
 /** Metrics' names of versions → versions; absent: the same. */

@@ -351,7 +351,13 @@ export class EpisodeRunner {
     if (observation.endpoints.some((endpoint) => endpoint.error === undefined && !servesAlone(endpoint.serving, episode.to))) return await this.#correct(stage);
     const switchedAtMs = episode.switchedAtMs ?? clock.nowMs();
     if (episode.recoveredAtMs === null) {
-      const recovery = await judgeRecovery({ ...stage, switchedAtMs, rules: actingRules(this.#runtime, stage.model), nowMs: clock.nowMs() });
+      const recovery = await judgeRecovery({
+        ...stage,
+        sources: this.#runtime.sources,
+        switchedAtMs,
+        rules: actingRules(this.#runtime, stage.model),
+        nowMs: clock.nowMs(),
+      });
       signal.throwIfAborted();
       if (recovery.kind === 'recovered') {
         await this.#state(episode, 'watching', `recovered: ${recovery.reason}`, { recoveredAtMs: clock.nowMs() });

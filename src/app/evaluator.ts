@@ -94,7 +94,7 @@ export class Evaluator {
     const plan = new MeasurePlan(nowMs);
     for (const [model, rules] of rulesByModel(runtime, batch)) plan.add(this.#task(runtime, model, rules, isAlone ? null : nowMs));
     const setback = this.#clockWentBack(nowMs);
-    const measured = setback === null ? await plan.measure(source, signal) : plan.fail(setback);
+    const measured = setback === null ? await plan.measure(source, runtime.sources, signal) : plan.fail(setback);
     if (signal.aborted) return [];
     const verdicts: Verdict[] = [];
     const states: Record<string, RuleState | null> = {};

@@ -148,6 +148,17 @@ function checkReference(yaml: YamlFile, path: Path, name: unknown, known: Iterab
   );
 }
 
+/** A registry counts no requests, and what counts requests is no registry. */
+function checkSourceKind(yaml: YamlFile, path: Path, name: unknown, kinds: Kinds, registries: Registries, wantsRegistry: boolean): void {
+  const kind = kinds.source.get(String(name));
+  const isRegistry = typeof kind === 'string' ? registries.sources[kind]?.registry : undefined;
+  if (isRegistry === undefined || isRegistry === wantsRegistry) return;
+  const words = wantsRegistry
+    ? 'expected a source that is a registry, of kind mlflow'
+    : 'expected a source that counts requests; a registry is named under quality.source';
+  yaml.report(path, `found ${JSON.stringify(name)}, ${words}`, { code: 'unknown_name' });
+}
+
 type Kinds = { readonly source: ReadonlyMap<string, string | null>; readonly plane: ReadonlyMap<string, string | null> };
 
 /** Checks the planes that registries name to move their traffic. @returns registry → that plane */
@@ -204,6 +215,9 @@ function checkModels(
     }
     checkReference(yaml, [...path, 'source'], valueAt(model, ['source']), kinds.source.keys(), 'source');
     checkReference(yaml, [...path, 'control_plane'], valueAt(model, ['control_plane']), kinds.plane.keys(), 'control plane');
+    checkSourceKind(yaml, [...path, 'source'], valueAt(model, ['source']), kinds, registries, false);
+    checkReference(yaml, [...path, 'quality', 'source'], valueAt(model, ['quality', 'source']), kinds.source.keys(), 'source');
+    checkSourceKind(yaml, [...path, 'quality', 'source'], valueAt(model, ['quality', 'source']), kinds, registries, true);
     checkVersionLabel(yaml, plain, model, path);
     const schema = planeKeysOf(String(valueAt(model, ['control_plane'])), kinds, registries);
     const keys = valueAt(model, ['plane']);
@@ -298,7 +312,7 @@ function knownModels(plain: unknown, sources: Kinds['source'], registries: Regis
     const promql = typeof kind === 'string' ? (registries.sources[kind]?.promql ?? null) : null;
     const model = modelSchema.safeParse(entry).data;
     if (model === undefined) {
-      known.set(name, { promql, hasErrors: null, hasLatency: null, highestBucketSeconds: null, hasSmokeTest: null, policy: null });
+      known.set(name, { promql, hasErrors: null, hasLatency: null, hasQuality: null, highestBucketSeconds: null, hasSmokeTest: null, policy: null });
       continue;
     }
     const preset = model.preset === undefined ? null : (presets[model.preset] ?? null);
@@ -309,6 +323,7 @@ function knownModels(plain: unknown, sources: Kinds['source'], registries: Regis
       hasLatency: (model.signals?.latency ?? ofPreset?.latency ?? null) !== null,
       lacks: preset?.lacks ?? {},
       highestBucketSeconds: model.signals?.latency === undefined ? (preset?.highestBucketSeconds ?? null) : null,
+      hasQuality: model.quality !== undefined,
       hasSmokeTest: model.smoke_test !== undefined,
       policy: toPolicy(model.rollback),
     });

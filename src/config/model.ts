@@ -1,4 +1,5 @@
-import type { Attribution, Model, RollbackPolicy, Signals, SmokeRequest, SmokeTest } from '../domain/model.ts';
+import { lookUp } from '../domain/lookup.ts';
+import type { Attribution, Model, QualitySource, RollbackPolicy, Signals, SmokeRequest, SmokeTest } from '../domain/model.ts';
 import { defaultPolicy, toOverrides } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
 import type { PresetSubject } from './presets/preset.ts';
@@ -22,9 +23,24 @@ export function toModel(parsed: ParsedModel, plane: Readonly<Record<string, unkn
     versionMap: parsed.version_map === undefined ? null : `^(?:${parsed.version_map})$`,
     observeIntervalMs: parsed.observe_interval,
     signals: toSignals(parsed, { name: typeof plane['model'] === 'string' ? plane['model'] : parsed.name, plane }),
+    quality: toQuality(parsed, plane),
     rollback: toPolicy(parsed.rollback),
     smokeTest: parsed.smoke_test === undefined ? null : toSmokeTest(parsed.smoke_test, folder),
     links: parsed.links,
+  };
+}
+
+/** What the plane says of a registry, it says of the same one: written twice it would only be wrong in one place. */
+function toQuality(parsed: ParsedModel, plane: Readonly<Record<string, unknown>>): QualitySource | null {
+  if (parsed.quality === undefined) return null;
+  const ofPlane = (key: string): string | null => {
+    const value = lookUp(plane, key);
+    return typeof value === 'string' ? value : null;
+  };
+  return {
+    source: parsed.quality.source,
+    model: parsed.quality.registered_model ?? ofPlane('registered_model') ?? parsed.name,
+    versionPattern: parsed.quality.registry_version ?? ofPlane('registry_version'),
   };
 }
 

@@ -5,13 +5,13 @@ import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
 import { matcher, regexFault } from './matchers.ts';
 import { rollbackSchema } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
-import { duration, entityName, filePath, flag, labelName, labels, wholeNumber } from './scalars.ts';
+import { duration, entityName, filePath, flag, labelName, labels, text, wholeNumber } from './scalars.ts';
 import { template } from './template-schema.ts';
 
 /** What the loader must know of the plug-ins: kinds and schemas, handed in by the composition root. */
 export type Registries = {
-  /** Kind (key under `sources[]`) → its schema, and whether it answers PromQL (`expr` rules). */
-  readonly sources: Readonly<Record<string, { readonly schema: z.ZodType; readonly promql: boolean }>>;
+  /** Kind (key under `sources[]`) → its schema, whether it answers PromQL (`expr` rules), and whether it is a registry: it counts no requests. */
+  readonly sources: Readonly<Record<string, { readonly schema: z.ZodType; readonly promql: boolean; readonly registry: boolean }>>;
   /** Kind (key under `control_planes[]`) → its schema, the schema of `models[].plane`, and whether its settings may name another that moves the traffic. */
   readonly controlPlanes: Readonly<
     Record<string, { readonly schema: z.ZodType; readonly planeKeys: z.ZodType; readonly actuator?: ((settings: unknown) => string | null) | null }>
@@ -186,6 +186,19 @@ export const modelSchema = z
       .optional()
       .meta({ description: `Fills signals: ${presetNames.join(', ')}. Default: none.` }),
     signals: signals.optional().meta({ description: 'Metrics of the model; what is written here wins over the preset. Required without a preset.' }),
+    quality: z
+      .strictObject({
+        source: z.string({ error: 'expected the name of a source' }).meta({ description: 'Source of kind mlflow, by name. Required.' }),
+        registered_model: text({ min: 1, expected: 'the name of a registered model' })
+          .optional()
+          .meta({ description: 'Name of the registered model there. Default: plane.registered_model, else the name of the model here.' }),
+        registry_version: versionMap.optional().meta({
+          description:
+            'Regular expression with one capture, anchored: the plane’s name of a version → the registry’s. Default: plane.registry_version, else the same.',
+        }),
+      })
+      .optional()
+      .meta({ description: 'Registry that measures the quality of its versions. Default: none (then no quality metric).' }),
     rollback: rollbackSchema
       .default({})
       .meta({ description: 'Defaults for every rule of this model that has a rollback block. Default: dry_run to last_known_good.' }),

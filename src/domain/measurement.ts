@@ -4,15 +4,28 @@ import type { Matcher } from './model.ts';
 export type Question = {
   /** Unique in one `ask`. */
   readonly id: string;
-  /** `increase`: growth of a counter over the window. `buckets`: the same per bucket bound (`le`) of a classic histogram. `newest`: time of the newest sample. */
-  readonly kind: 'increase' | 'buckets' | 'newest';
+  /**
+   * `increase`: growth of a counter over the window. `buckets`: the same per bucket bound (`le`) of a classic histogram. `newest`: time of the newest sample.
+   * `gauge`: the mean of the newest samples of all its series.
+   */
+  readonly kind: 'increase' | 'buckets' | 'newest' | 'gauge';
   /** Full series name (for `buckets` with its `_bucket`). */
   readonly metric: string;
   readonly matchers: readonly Matcher[];
-  /** ms; for `newest` how far back a sample still counts. */
+  /** ms; for `newest` and `gauge` how far back a sample still counts. */
   readonly windowMs: number;
   /** Label that names the version, or `null`: one group of all series, reported under version ''. */
   readonly versionLabel: string | null;
+};
+
+/** What a registry has of some versions. */
+export type QualityQuestion = {
+  readonly id: string;
+  /** Name of the model in the registry. */
+  readonly model: string;
+  readonly metric: string;
+  /** Versions asked about, by their names in the registry. */
+  readonly versions: readonly string[];
 };
 
 /** One PromQL expression, asked as it is written. */
@@ -24,10 +37,16 @@ export type Answer =
   | { readonly kind: 'buckets'; readonly byVersion: ReadonlyMap<string, ReadonlyMap<number, number>> }
   /** ms since 1970. */
   | { readonly kind: 'newest'; readonly byVersion: ReadonlyMap<string, number> }
+  | { readonly kind: 'gauge'; readonly byVersion: ReadonlyMap<string, number> }
+  /** Per version of the registry; a version without the metric is not in it. `note`: where it was measured, or why there is no number. */
+  | { readonly kind: 'quality'; readonly values: ReadonlyMap<string, QualityValue> }
   /** An element of a vector: one version in breach with its value. */
   | { readonly kind: 'expr'; readonly elements: readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[] }
   /** The source failed, was partial, or warned: nothing may be concluded. `reason` is fit for a person and free of secrets. */
   | { readonly kind: 'error'; readonly reason: string };
+
+/** `value: null`: it was looked for and is not there, or is no number. */
+export type QualityValue = { readonly value: number | null; readonly measuredMs: number; readonly note: string };
 
 /** One step of a history, for backfill and backtest. */
 export type HistoryPoint = { readonly atMs: number; readonly answers: ReadonlyMap<string, Answer> };
@@ -39,9 +58,11 @@ export type Measurement = {
   readonly errors: number | null;
   /** `le` in seconds → cumulative count in the window; ends in +Infinity. */
   readonly buckets: ReadonlyMap<number, number> | null;
-  /** For `expr`: the element's value, `null` when the answer has no element for this version. */
+  /** For `expr`: the element's value, `null` when the answer has no element for this version. For `quality`: the metric or gauge. */
   readonly value: number | null;
   readonly newestMs: number | null;
+  /** For `quality`: where the value comes from, or why there is none. */
+  readonly note?: string;
   /** The window really covered, ms: shorter than the rule's after a cut at a switch. */
   readonly windowMs: number;
   /** Set when the source failed or answered in part. */

@@ -90,6 +90,15 @@ export type SmokeTest = {
   readonly onFailure: 'stop' | 'next_target';
 };
 
+/** Where the quality of a model's versions is looked up. */
+export type QualitySource = {
+  readonly source: string;
+  /** Name of the model in the registry. */
+  readonly model: string;
+  /** Regular expression with one capture, anchored: our name of a version → the registry's; `null`: the same. */
+  readonly versionPattern: string | null;
+};
+
 /** One served model as the daemon's file describes it. */
 export type Model = {
   readonly name: string;
@@ -102,6 +111,8 @@ export type Model = {
   readonly versionMap: string | null;
   readonly observeIntervalMs: number;
   readonly signals: Signals;
+  /** Registry that measures the quality of its versions; `null`: none. */
+  readonly quality: QualitySource | null;
   readonly rollback: RollbackPolicy;
   readonly smokeTest: SmokeTest | null;
   /** Templates: git_tag, changelog, runbook … */

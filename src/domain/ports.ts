@@ -1,7 +1,7 @@
 import type { Decision } from './decision.ts';
 import type { Episode, SmokeResult } from './episode.ts';
 import type { JournalEvent, StoredEvent } from './event.ts';
-import type { Answer, ExprQuestion, HistoryPoint, Question } from './measurement.ts';
+import type { Answer, ExprQuestion, HistoryPoint, QualityQuestion, Question } from './measurement.ts';
 import type { SmokeTest } from './model.ts';
 import type { Observation } from './observation.ts';
 import type { LedgerEntry, OutboxMessage, Pause, QuarantineEntry } from './records.ts';
@@ -30,6 +30,8 @@ export interface Source {
   ask(questions: readonly Question[], atMs: number, signal: AbortSignal): Promise<ReadonlyMap<string, Answer>>;
   /** PromQL as written; `null` when the source has no PromQL (then rules with `expr` are refused at load). */
   readonly askExpr: ((questions: readonly ExprQuestion[], atMs: number, signal: AbortSignal) => Promise<ReadonlyMap<string, Answer>>) | null;
+  /** What it has of versions as a registry; absent, or `null`: it is none. Never throws. */
+  readonly askQuality?: ((questions: readonly QualityQuestion[], atMs: number, signal: AbortSignal) => Promise<ReadonlyMap<string, Answer>>) | null;
   /** The same questions at `startMs`, `startMs + stepMs` … `endMs`; `null` when the source has no history. */
   readonly history:
     | ((questions: readonly Question[], range: { startMs: number; endMs: number; stepMs: number }, signal: AbortSignal) => Promise<readonly HistoryPoint[]>)

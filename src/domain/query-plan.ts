@@ -92,6 +92,7 @@ function planClass(asked: readonly Asked[], maxLength: number): PlannedQuery[] {
 function text({ kind, metric, windowMs, versionLabel }: Question, matchers: readonly Matcher[], keyLabels: readonly string[]): string {
   const selector = selectorText(metric, matchers);
   const by = byText([...new Set([...keyLabels, ...(versionLabel === null ? [] : [versionLabel]), ...(kind === 'buckets' ? ['le'] : [])])]);
+  if (kind === 'gauge') return `avg${by}(${selector})`;
   if (kind === 'newest') return `max${by}(timestamp(${selector}))`;
   return `sum${by}(increase(${selector}[${formatDuration(windowMs)}]))`;
 }

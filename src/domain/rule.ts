@@ -1,4 +1,4 @@
-import type { RollbackOverrides } from './model.ts';
+import type { Matcher, RollbackOverrides } from './model.ts';
 
 /** A place in a file, 1-based, as editors count. */
 export type Place = { readonly file: string; readonly line: number; readonly column: number };
@@ -65,10 +65,24 @@ export type ExprCondition = {
   readonly minRequests: number | null;
 };
 
+/** How good the answers of a version are: a metric that a registry has of it, or a gauge. */
+export type QualityCondition = {
+  readonly kind: 'quality';
+  readonly of:
+    | { readonly kind: 'metric'; readonly metric: string }
+    | { readonly kind: 'gauge'; readonly metric: string; readonly matchers: readonly Matcher[] };
+  readonly limit: Limit;
+  /** An older value is no data; `null`: a gauge 5 minutes, what a registry says at any age. */
+  readonly maxAgeMs: number | null;
+};
+
+/** How long a gauge that is not scraped any more is believed: Prometheus's own lookback. */
+export const defaultGaugeAgeMs = 300_000;
+
 /** What is measured over one window. */
 export type WindowedCondition = ErrorRatioCondition | LatencyCondition | RequestRateCondition;
 
-export type Condition = WindowedCondition | BurnRateCondition | CompositeCondition | ExprCondition;
+export type Condition = WindowedCondition | QualityCondition | BurnRateCondition | CompositeCondition | ExprCondition;
 
 /**
  * The conditions that a condition is put together from, in the order in which `Measurement.parts` holds their measurements: those of `all` and `any`,
@@ -91,6 +105,7 @@ export function partsOf(condition: Condition): readonly Condition[] {
       return condition.whileOthers === undefined ? [] : [{ kind: 'request_rate', ...condition.whileOthers, minRequests: 0 }];
     case 'error_ratio':
     case 'latency':
+    case 'quality':
     case 'expr':
       return [];
   }
@@ -100,6 +115,7 @@ export function partsOf(condition: Condition): readonly Condition[] {
 export function longestWindowMs(condition: Condition): number | null {
   switch (condition.kind) {
     case 'expr':
+    case 'quality':
       return null;
     case 'burn_rate':
     case 'all':
@@ -116,6 +132,7 @@ export function longestWindowMs(condition: Condition): number | null {
 export function withWindow(condition: Condition, windowMs: number): Condition {
   switch (condition.kind) {
     case 'expr':
+    case 'quality':
       return condition;
     case 'all':
     case 'any':

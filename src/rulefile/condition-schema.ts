@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { always, exactlyOneOf } from '../config/key-rules.ts';
-import { duration, positiveNumber, ratio, wholeNumber } from '../config/scalars.ts';
+import { matcher } from '../config/matchers.ts';
+import { duration, positiveNumber, ratio, text, wholeNumber } from '../config/scalars.ts';
 import { formatDuration } from '../domain/duration.ts';
 
 /** Requests in the window below which a condition says `no_data`. */
@@ -151,8 +152,43 @@ const burnRate = z
     }),
   );
 
+const qualityLimit = z.number({ error: 'expected a number; write 0.9' });
+const quality = z
+  .strictObject({
+    metric: text({ min: 1, expected: 'the name of a metric' }).optional().meta({
+      description: 'Metric that was logged in the model’s registry (MLflow) on the version’s run or on a newer evaluation of it. Exactly one of metric, gauge.',
+    }),
+    gauge: z
+      .string({ error: 'expected the name of a gauge' })
+      .regex(/^[a-zA-Z_:][a-zA-Z0-9_:]*$/, 'expected the name of a gauge, without selector and function')
+      .optional()
+      .meta({ description: 'Gauge of the model’s source; the mean of its series. Exactly one of metric, gauge.' }),
+    matchers: z
+      .array(matcher('required'), { error: 'expected a list of matchers; write [\'model="fraud"\']' })
+      .optional()
+      .meta({ description: 'Beside gauge: matchers in PromQL that select this model. Default: none.' }),
+    below: qualityLimit.optional().meta({ description: 'Breach when the value is below it (accuracy, AUC). Exactly one of below, above.' }),
+    above: qualityLimit.optional().meta({ description: 'Breach when the value is above it (loss, drift). Exactly one of below, above.' }),
+    max_age: duration({ minMs: 1000, minText: '1s' })
+      .optional()
+      .meta({ description: 'An older value is no data. Default: of a gauge 5m, of a metric none: it may be days old and valid.' }),
+  })
+  .check(
+    exactlyOneOf(['metric', 'gauge'], {
+      none: 'needs metric or gauge, found neither',
+      both: 'found metric and gauge, expected one of them; write two rules, or all or any',
+    }),
+    exactlyOneOf(['below', 'above'], {
+      none: 'needs a limit, found none; add below (accuracy) or above (loss)',
+      both: 'found below and above, expected one of them; write two rules, or any',
+    }),
+    always((value, refuse) => {
+      if (value['matchers'] !== undefined && value['gauge'] === undefined) refuse('matchers', 'stands beside gauge only');
+    }),
+  );
+
 /** What stands under exactly one key of a condition. */
-const signals = ['error_ratio', 'latency', 'request_rate', 'burn_rate', 'all', 'any'] as const;
+const signals = ['error_ratio', 'latency', 'request_rate', 'burn_rate', 'quality', 'all', 'any'] as const;
 
 /** A condition as the schema gives it. */
 export type ParsedCondition = {
@@ -161,6 +197,7 @@ export type ParsedCondition = {
   readonly request_rate?: z.output<typeof requestRate> | undefined;
   readonly while_others?: z.output<typeof whileOthers> | undefined;
   readonly burn_rate?: z.output<typeof burnRate> | undefined;
+  readonly quality?: z.output<typeof quality> | undefined;
   readonly all?: readonly ParsedCondition[] | undefined;
   readonly any?: readonly ParsedCondition[] | undefined;
 };
@@ -181,6 +218,7 @@ export const conditionSchema: z.ZodType<ParsedCondition> = z
     request_rate: requestRate.optional().meta({ description: 'Requests per second.' }),
     while_others: whileOthers.optional().meta({ description: 'Beside request_rate: a breach only while all other versions together get this much.' }),
     burn_rate: burnRate.optional().meta({ description: 'Error budget spent too fast, over a long and a short window alike.' }),
+    quality: quality.optional().meta({ description: 'How good the answers are: a metric of the registry, or a gauge.' }),
     all: several().optional().meta({ description: 'Breach when every one of these conditions is in breach.' }),
     any: several().optional().meta({ description: 'Breach when one of these conditions is in breach.' }),
   })

@@ -3,7 +3,7 @@ import type { ParsedCondition } from './condition-schema.ts';
 
 /** The condition of the domain: milliseconds of durations become seconds where they are limits. */
 export function toCondition(parsed: ParsedCondition): Condition {
-  const { error_ratio: errorRatio, latency, request_rate: requestRate, burn_rate: burnRate, all, any } = parsed;
+  const { error_ratio: errorRatio, latency, request_rate: requestRate, burn_rate: burnRate, quality, all, any } = parsed;
   if (errorRatio !== undefined)
     return {
       kind: 'error_ratio',
@@ -27,15 +27,25 @@ export function toCondition(parsed: ParsedCondition): Condition {
       windows: burnRate.windows.map(({ long, short, above }) => ({ longMs: long, shortMs: short, above })),
       minRequests: burnRate.min_requests,
     };
+  if (quality !== undefined)
+    return {
+      kind: 'quality',
+      of:
+        quality.gauge === undefined
+          ? { kind: 'metric', metric: quality.metric ?? '' }
+          : { kind: 'gauge', metric: quality.gauge, matchers: quality.matchers ?? [] },
+      limit: toLimit(quality),
+      maxAgeMs: quality.max_age ?? null,
+    };
   return { kind: all === undefined ? 'any' : 'all', conditions: (all ?? any ?? []).map(toCondition) };
 }
 
 function toRequestRate(rate: NonNullable<ParsedCondition['request_rate']>, others: ParsedCondition['while_others']): RequestRateCondition {
-  const whileOthers = others === undefined ? {} : { whileOthers: { windowMs: others.request_rate.window, limit: toRateLimit(others.request_rate) } };
-  return { kind: 'request_rate', windowMs: rate.window, limit: toRateLimit(rate), minRequests: rate.min_requests, ...whileOthers };
+  const whileOthers = others === undefined ? {} : { whileOthers: { windowMs: others.request_rate.window, limit: toLimit(others.request_rate) } };
+  return { kind: 'request_rate', windowMs: rate.window, limit: toLimit(rate), minRequests: rate.min_requests, ...whileOthers };
 }
 
-function toRateLimit({ above, below }: { readonly above?: number | undefined; readonly below?: number | undefined }): Limit {
+function toLimit({ above, below }: { readonly above?: number | undefined; readonly below?: number | undefined }): Limit {
   return above === undefined ? { op: 'below', value: below ?? 0 } : { op: 'above', value: above };
 }
 

@@ -152,6 +152,15 @@ function checkSignals(yaml: YamlFile, model: KnownModel, condition: ParsedCondit
     yaml.report([...path, needsErrors], `the model has no errors signal${wayOut(model.lacks?.errors, 'signals.errors')}`, { code: 'no_signal', at: 'key' });
   if (latency !== undefined && model.hasLatency === false)
     yaml.report([...path, 'latency'], `the model has no latency signal${wayOut(model.lacks?.latency, 'signals.latency')}`, { code: 'no_signal', at: 'key' });
+  if (condition.quality?.metric !== undefined && model.hasQuality === false)
+    yaml.report(
+      [...path, 'quality', 'metric'],
+      'the model names no registry to look it up in; add quality: {source: <an mlflow source>} to it, or write gauge',
+      {
+        code: 'no_signal',
+        at: 'key',
+      },
+    );
   const highest = model.highestBucketSeconds;
   const limits = [
     { key: ['above'], limitMs: latency?.above },

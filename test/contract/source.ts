@@ -97,6 +97,31 @@ const cases: readonly ContractCase[] = [
     expected: increase({ 1: 25 }),
   },
   {
+    name: 'takes the mean of a gauge’s newest samples, per version',
+    series: [
+      { name: 'c_accuracy', labels: { version: '1', pod: 'a' }, samples: every10(0, [0.7, 0.9]) },
+      { name: 'c_accuracy', labels: { version: '1', pod: 'b' }, samples: every10(0, [0.7, 0.8]) },
+      { name: 'c_accuracy', labels: { version: '2', pod: 'a' }, samples: every10(0, [0.25]) },
+    ],
+    question: { ...minute, kind: 'gauge', metric: 'c_accuracy', windowMs: 300_000 },
+    expected: {
+      kind: 'gauge',
+      byVersion: new Map([
+        ['1', 0.8500000000000001],
+        ['2', 0.25],
+      ]),
+    },
+  },
+  {
+    name: 'has no mean of a gauge of which one is no number',
+    series: [
+      { name: 'c_loss', labels: { version: '1', pod: 'a' }, samples: every10(0, [0.7]) },
+      { name: 'c_loss', labels: { version: '1', pod: 'b' }, samples: every10(0, [Number.NaN]) },
+    ],
+    question: { ...minute, kind: 'gauge', metric: 'c_loss', windowMs: 300_000 },
+    expected: { kind: 'gauge', byVersion: new Map() },
+  },
+  {
     name: 'takes no growth for 0, not for no data',
     series: [{ name: 'c9_total', labels: { version: '1' }, samples: every10(5, [7, 7, 7]) }],
     question: { ...minute, metric: 'c9_total' },

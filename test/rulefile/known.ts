@@ -17,6 +17,9 @@ export const known: RuleFileContext = {
         policy: defaultPolicy,
       },
     ],
-    ['direct', { promql: false, hasErrors: false, hasLatency: false, highestBucketSeconds: null, hasSmokeTest: false, policy: defaultPolicy }],
+    [
+      'direct',
+      { promql: false, hasErrors: false, hasLatency: false, highestBucketSeconds: null, hasQuality: false, hasSmokeTest: false, policy: defaultPolicy },
+    ],
   ]),
 };

@@ -62,6 +62,7 @@ export function aModel(changes: Partial<Model> = {}): Model {
       errors: { metric: null, matchers: [{ label: 'code', op: '=~', value: '5..' }] },
       latency: { metric: 'model_request_duration_seconds', matchers: [], unitSeconds: 1 },
     },
+    quality: null,
     rollback: aPolicy(),
     smokeTest: null,
     links: {},

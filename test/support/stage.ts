@@ -7,7 +7,7 @@ import type { Teller } from '../../src/app/teller.ts';
 import { VerdictBoard } from '../../src/app/verdict-board.ts';
 import type { Episode } from '../../src/domain/episode.ts';
 import type { Model } from '../../src/domain/model.ts';
-import type { ControlPlane, Journal, Log, SmokeRunner } from '../../src/domain/ports.ts';
+import type { ControlPlane, Journal, Log, SmokeRunner, Source } from '../../src/domain/ports.ts';
 import type { Rule } from '../../src/domain/rule.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aModel, aRule } from './builders.ts';
@@ -43,6 +43,8 @@ export type StageOptions = {
   /** Put before the plane, as the composition root does for a registry with an actuator. */
   readonly registry?: ControlPlane;
   readonly source: FakeSource;
+  /** Further sources, by name. */
+  readonly sources?: Readonly<Record<string, Source>>;
   readonly model?: Partial<Model>;
   readonly rules?: readonly Rule[];
   readonly smoke?: SmokeRunner;
@@ -74,7 +76,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
         rules: [aRule({ id: `${name}/ErrorsHigh`, group: name, model: name })],
       })),
     ],
-    sources: new Map([['prom', options.source]]),
+    sources: new Map<string, Source>([['prom', options.source], ...Object.entries(options.sources ?? {})]),
     planes,
     observer: new Observer({ planes, clock: options.clock, log: silentLog }),
     externalLabels: {},

@@ -70,7 +70,7 @@ export class AnswerBuilder {
     if (byVersion.has(version) || this.#unusable.get(key)?.has(version) === true) throw new AnswerError('the answer holds a series twice');
     // NaN and infinities are no counts and no times: such a version has no data.
     if (!Number.isFinite(value)) this.#spoil(key, version);
-    else if (this.#query.kind === 'increase') byVersion.set(version, value);
+    else if (this.#query.kind === 'increase' || this.#query.kind === 'gauge') byVersion.set(version, value);
     else if (value * 1000 >= this.#atMs - this.#query.windowMs) byVersion.set(version, Math.round(value * 1000));
     else this.#spoil(key, version);
   }

@@ -6,7 +6,7 @@ export type SourceDeps = {
   readonly clock: Clock;
   readonly log: Log;
   /** Told of each request: what it was, status or failure code (`200`, `TIMEOUT`, `ECONNREFUSED`), duration in ms. */
-  readonly onRequest?: ((method: 'query' | 'query_range' | 'scrape', code: string, durationMs: number) => void) | undefined;
+  readonly onRequest?: ((method: 'query' | 'query_range' | 'scrape' | 'quality', code: string, durationMs: number) => void) | undefined;
   /** Told of each warning in an answer (the answer itself becomes an `error`). */
   readonly onWarning?: (() => void) | undefined;
 };
@@ -17,6 +17,8 @@ export type SourcePlugin<Config> = {
   readonly schema: z.ZodType<Config>;
   /** Whether `expr` rules can be asked; known before the source is made, for `check`. */
   readonly hasPromql: boolean;
+  /** A registry: it knows versions (`askQuality`) and counts no requests. Default: no. */
+  readonly isRegistry?: boolean;
   create(config: Config, deps: SourceDeps): Promise<Source>;
 };
 

@@ -1,11 +1,14 @@
 import { lookUp } from '../../domain/lookup.ts';
-import type { Answer, ExprQuestion, Measurement, Question } from '../../domain/measurement.ts';
-import type { Matcher, Model } from '../../domain/model.ts';
+import type { Answer, ExprQuestion, Measurement, QualityQuestion, Question } from '../../domain/measurement.ts';
+import type { Matcher, Model, QualitySource } from '../../domain/model.ts';
 import type { Source } from '../../domain/ports.ts';
-import { type Condition, partsOf, type Rule } from '../../domain/rule.ts';
+import { type Condition, defaultGaugeAgeMs, partsOf, type Rule } from '../../domain/rule.ts';
 
 /** Window of the request count beside an `expr` without a range selector. */
 const exprWindowMs = 300_000;
+
+/** Window of the request count beside a quality. */
+const qualityWindowMs = 60_000;
 
 /** What is asked of one model in a turn. */
 export type MeasureTask = {
@@ -32,7 +35,14 @@ type Asked = {
   readonly buckets?: string;
   readonly newest?: string;
   readonly expr?: string;
+  readonly gauge?: string;
+  readonly quality?: string;
+  /** Requests of a version whose quality is judged: shown, not needed. */
+  readonly traffic?: string;
 };
+
+/** A question to a registry, which is another source than the one the numbers come from. */
+type AskedOfRegistry = { readonly source: string; readonly question: QualityQuestion };
 
 type AskedRule = { readonly rule: Rule; readonly asked: Asked };
 
@@ -40,6 +50,7 @@ type AskedRule = { readonly rule: Rule; readonly asked: Asked };
 export class MeasurePlan {
   readonly #questions = new Map<string, Question>();
   readonly #exprs = new Map<string, ExprQuestion>();
+  readonly #ofRegistries = new Map<string, AskedOfRegistry>();
   readonly #tasks: { readonly task: MeasureTask; readonly asked: readonly AskedRule[] }[] = [];
   readonly #nowMs: number;
 
@@ -55,18 +66,35 @@ export class MeasurePlan {
     return [...this.#questions.values()];
   }
 
-  /** Asks everything of one source at one instant. Never throws: a failing source gives `error` measurements. */
-  async measure(source: Source, signal: AbortSignal): Promise<ReadonlyMap<string, readonly Measured[]>> {
-    const [counted, evaluated] = await Promise.all([
+  /**
+   * Asks everything of one source at one instant, and what registries know of those. Never throws: a failing source gives `error` measurements.
+   * @param sources by name, for the registries
+   */
+  async measure(source: Source, sources: ReadonlyMap<string, Source>, signal: AbortSignal): Promise<ReadonlyMap<string, readonly Measured[]>> {
+    const [counted, evaluated, looked] = await Promise.all([
       this.#questions.size === 0 ? new Map<string, Answer>() : source.ask(this.questions, this.#nowMs, signal),
       this.#exprs.size === 0 || source.askExpr === null ? new Map<string, Answer>() : source.askExpr([...this.#exprs.values()], this.#nowMs, signal),
+      this.#lookUp(sources, signal),
     ]);
-    return this.read(new Map([...counted, ...evaluated]));
+    return this.read(new Map([...counted, ...evaluated, ...looked]));
+  }
+
+  async #lookUp(sources: ReadonlyMap<string, Source>, signal: AbortSignal): Promise<ReadonlyMap<string, Answer>> {
+    const bySource = Map.groupBy(this.#ofRegistries.values(), (asked) => asked.source);
+    const answers = await Promise.all(
+      [...bySource].map(async ([name, asked]): Promise<ReadonlyMap<string, Answer>> => {
+        const questions = asked.map(({ question }) => question);
+        const ask = sources.get(name)?.askQuality ?? null;
+        if (ask !== null) return await ask(questions, this.#nowMs, signal);
+        return new Map(questions.map(({ id }): [string, Answer] => [id, { kind: 'error', reason: `source ${name} is no registry` }]));
+      }),
+    );
+    return new Map(answers.flatMap((some) => [...some]));
   }
 
   /** The same, when nothing may be asked or believed. */
   fail(reason: string): ReadonlyMap<string, readonly Measured[]> {
-    return this.read(new Map([...this.#questions.keys(), ...this.#exprs.keys()].map((id) => [id, { kind: 'error', reason }])));
+    return this.read(new Map([...this.#questions.keys(), ...this.#exprs.keys(), ...this.#ofRegistries.keys()].map((id) => [id, { kind: 'error', reason }])));
   }
 
   /** Reads given answers back into measurements, per model. */
@@ -111,6 +139,13 @@ export class MeasurePlan {
           buckets: ask('buckets', { ...latency, metric: `${latency.metric}_bucket` }, windowMs),
         };
       }
+      case 'quality': {
+        const windowMs = this.#cut(task, qualityWindowMs);
+        const traffic = ask('increase', requests, windowMs);
+        if (condition.of.kind === 'metric') return { condition, parts, windowMs, traffic, ...this.#askRegistry(task, condition.of.metric) };
+        const ageMs = this.#cut(task, condition.maxAgeMs ?? defaultGaugeAgeMs);
+        return { condition, parts, windowMs, traffic, gauge: ask('gauge', condition.of, ageMs), newest: ask('newest', condition.of, ageMs) };
+      }
       case 'expr': {
         const windowMs = this.#cut(task, condition.rangeMs || exprWindowMs);
         const expr = `expr ${id}`;
@@ -119,6 +154,16 @@ export class MeasurePlan {
         return { condition, parts, windowMs, expr, newest: ask('newest', requests, windowMs), requests: ask('increase', requests, windowMs) };
       }
     }
+  }
+
+  /** Asked of the versions that serve: a registry knows many more. Nothing is asked where none is known to serve. */
+  #askRegistry(task: MeasureTask, metric: string): { readonly quality?: string } {
+    const { quality } = task.model;
+    if (quality === null) return {};
+    const versions = task.serving.flatMap((version) => registryVersion(quality, version) ?? []);
+    const question = { id: JSON.stringify(['quality', quality.source, quality.model, metric, versions]), model: quality.model, metric, versions };
+    this.#ofRegistries.set(question.id, { source: quality.source, question });
+    return { quality: question.id };
   }
 
   #cut(task: MeasureTask, windowMs: number): number {
@@ -158,7 +203,8 @@ function read(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>
   for (const version of task.serving) at(version);
   for (const part of parts) for (const version of part.byVersion.keys()) at(version);
   if (error === null) fill(task, asked, answers, at);
-  const ambiguous = ambiguity(task);
+  // A registry names the version itself.
+  const ambiguous = asked.quality === undefined ? ambiguity(task) : null;
   for (const [version, found] of collected) {
     if (ambiguous !== null) found.error = ambiguous;
     if (parts.length > 0)
@@ -174,7 +220,7 @@ function emptyMeasurement(windowMs: number, error: string | null): MutableMeasur
 }
 
 function firstError(asked: Asked, answers: ReadonlyMap<string, Answer>): string | null {
-  for (const id of [asked.requests, asked.errors, asked.buckets, asked.newest, asked.expr]) {
+  for (const id of [asked.requests, asked.errors, asked.buckets, asked.newest, asked.expr, asked.gauge, asked.quality]) {
     if (id === undefined) continue;
     const answer = answers.get(id);
     if (answer === undefined) return 'the source gave no answer';
@@ -213,7 +259,27 @@ function fill(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>
     found.buckets = sum;
     found.requests = sum.get(Number.POSITIVE_INFINITY) ?? null;
   });
+  each<number>(asked.traffic, 'increase', (found, value) => (found.requests = (found.requests ?? 0) + value));
+  each<number>(asked.gauge, 'gauge', (found, value) => (found.value = value));
   fillExpr(task, asked, answers, at);
+  fillQuality(task, asked, answers, at);
+}
+
+function fillQuality(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {
+  const answer = asked.quality === undefined ? undefined : answers.get(asked.quality);
+  const { quality } = task.model;
+  if (answer?.kind !== 'quality' || quality === null) return;
+  for (const version of task.serving) {
+    const named = registryVersion(quality, version);
+    const found = named === null ? undefined : answer.values.get(named);
+    if (named === null) at(version).note = `registry_version does not fit ${version}`;
+    if (found !== undefined) Object.assign(at(version), { value: found.value, newestMs: found.measuredMs, note: found.note });
+  }
+}
+
+/** The registry's name of a version; `null` when the pattern does not fit. */
+function registryVersion({ versionPattern }: QualitySource, version: string): string | null {
+  return versionPattern === null ? version : (new RegExp(`^(?:${versionPattern})$`, 'u').exec(version)?.[1] ?? null);
 }
 
 function fillExpr(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {

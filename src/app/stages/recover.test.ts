@@ -28,6 +28,7 @@ async function recover(errors: number, rules: readonly Rule[] = [comparing], cha
     episode: anEpisode({ evidence, ...changes }),
     model: aModel(),
     source: sourceOf(errors),
+    sources: new Map(),
     rules,
     switchedAtMs: noonMs - 60_000,
     nowMs: noonMs,

@@ -15,6 +15,8 @@ export async function judgeRecovery(input: {
   episode: Episode;
   model: Model;
   source: Source | null;
+  /** By name: registries are asked too. */
+  sources: ReadonlyMap<string, Source>;
   rules: readonly Rule[];
   switchedAtMs: number;
   nowMs: number;
@@ -26,7 +28,7 @@ export async function judgeRecovery(input: {
   if (nowMs - switchedAtMs < 1000) return { kind: 'unknown', reason: 'no time has passed since the switch' };
   const plan = new MeasurePlan(nowMs);
   plan.add({ model, rules, serving: [episode.to], sinceMs: switchedAtMs });
-  const measured = (await plan.measure(source, input.signal)).get(model.name) ?? [];
+  const measured = (await plan.measure(source, input.sources, input.signal)).get(model.name) ?? [];
   const all = measured.map(({ rule, byVersion }) => {
     const measurement = byVersion.get(episode.to);
     if (measurement === undefined) return { rule, kind: 'no_data' as const, words: 'no sample of this version' };

@@ -6,6 +6,7 @@ import { findComposite } from './composite.ts';
 import { findExpr } from './expr.ts';
 import type { FindContext, Finding } from './finding.ts';
 import { findAgainstLimit } from './limit.ts';
+import { findQuality } from './quality.ts';
 import { findRequestRate } from './request-rate.ts';
 
 export type { FindContext, Finding, OtherVersion } from './finding.ts';
@@ -32,6 +33,8 @@ export function findIn(condition: Condition, measurement: Measurement, context: 
         condition.kind,
         partsOf(condition).map((part, index) => findIn(part, partAt(measurement, index), contextOfPart(context, index))),
       );
+    case 'quality':
+      return findQuality(condition, measurement, context.nowMs);
     case 'expr':
       return findExpr(condition, measurement, context.nowMs);
   }

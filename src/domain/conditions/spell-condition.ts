@@ -20,6 +20,10 @@ export function spellCondition(condition: Condition): string {
       const pairs = condition.windows.map(({ longMs, shortMs, above }) => `${formatDuration(longMs)} and ${formatDuration(shortMs)} above ${above}`);
       return `burn_rate of ${trimNumber(condition.objective * 100)}% over ${pairs.join(' or ')}, min_requests ${condition.minRequests}`;
     }
+    case 'quality': {
+      const { of, limit, maxAgeMs } = condition;
+      return `quality: ${of.kind} ${of.metric} ${spellLimit(limit, '')}${maxAgeMs === null ? '' : `, max_age ${formatDuration(maxAgeMs)}`}`;
+    }
     case 'all':
     case 'any':
       return `${condition.kind} of (${condition.conditions.map(spellCondition).join('; ')})`;

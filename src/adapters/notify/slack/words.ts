@@ -33,6 +33,7 @@ const signals: Readonly<Record<string, Signal>> = {
   error_ratio: { show: percent, of: (value, requests) => `${value} of ${requestsOr(requests)} failed` },
   latency: { show: seconds, of: (value, requests) => `latency ${value}${requests === '' ? '' : ` over ${requests}`}` },
   request_rate: { show: (value) => `${trimNumber(value)}/s`, of: (value, requests) => `${value}${requests === '' ? '' : ` (${requests})`}` },
+  quality: { show: trimNumber, of: (value) => `quality ${value}` },
 };
 const other: Signal = { show: trimNumber, of: (value, requests) => `value ${value}${requests === '' ? '' : ` on ${requests}`}` };
 

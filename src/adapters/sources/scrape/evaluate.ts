@@ -8,8 +8,8 @@ import { labelsKey, type SeriesRing, type SeriesStore } from './series-store.ts'
 export const lookbackMs = 300_000;
 
 /**
- * What PromQL gives for the question over the stored series: `sum by (version, le) (increase(…[window]))`, or
- * `max by (version) (timestamp(…))` in seconds.
+ * What PromQL gives for the question over the stored series: `sum by (version, le) (increase(…[window]))`,
+ * `max by (version) (timestamp(…))` in seconds, or `avg by (version) (…)`.
  * @param tests the question's matchers, compiled
  */
 export function evaluate(
@@ -18,7 +18,7 @@ export function evaluate(
   tests: readonly LabelTest[],
   atMs: number,
 ): Iterable<{ readonly labels: Labels; readonly value: number }> {
-  const groups = new Map<string, { labels: Labels; value: number }>();
+  const groups = new Map<string, { labels: Labels; value: number; series: number }>();
   const by = [...(question.versionLabel === null ? [] : [question.versionLabel]), ...(question.kind === 'buckets' ? ['le'] : [])];
   for (const ring of store.of(question.metric)) {
     if (!fitsAll(tests, ring.labels)) continue;
@@ -27,14 +27,19 @@ export function evaluate(
     const labels = withoutEmpty(Object.fromEntries(by.map((label) => [label, ring.labels[label] ?? ''])));
     const key = labelsKey(labels);
     const group = groups.get(key);
-    if (group === undefined) groups.set(key, { labels, value });
-    else group.value = question.kind === 'newest' ? Math.max(group.value, value) : group.value + value;
+    if (group === undefined) groups.set(key, { labels, value, series: 1 });
+    else {
+      group.value = question.kind === 'newest' ? Math.max(group.value, value) : group.value + value;
+      group.series += 1;
+    }
   }
+  if (question.kind === 'gauge') for (const group of groups.values()) group.value /= group.series;
   return groups.values();
 }
 
 function valueOf({ kind, windowMs }: Question, ring: SeriesRing, atMs: number): number | null {
-  if (kind !== 'newest') return extrapolatedIncrease(ring.samples(atMs - windowMs, atMs), atMs - windowMs, atMs);
+  if (kind !== 'newest' && kind !== 'gauge') return extrapolatedIncrease(ring.samples(atMs - windowMs, atMs), atMs - windowMs, atMs);
   const timeMs = ring.instantMs(atMs, lookbackMs);
-  return timeMs === null ? null : timeMs / 1000;
+  if (timeMs === null) return null;
+  return kind === 'newest' ? timeMs / 1000 : (ring.samples(timeMs - 1, timeMs).at(-1)?.value ?? null);
 }
