@@ -69,7 +69,7 @@ metrics.controlPlaneAsked = (plane, method, code, durationMs) => {
 };
 const created = await createApp(config, { log: silentLog, metrics, journal, clock: realClock });
 const actions = new AppActions(created.app, { clock: realClock, teller: created.teller, metrics });
-created.app.start();
+created.start();
 for (let index = 0; index < rollbacks; index += 1) {
   const name = names[index % names.length] as string;
   const to = Math.floor(index / names.length) % 2 === 0 ? '1' : '2';

@@ -6,6 +6,7 @@ import { openConfiguredJournal } from '../src/adapters/journal/index.ts';
 import { createPrometheusSource } from '../src/adapters/sources/prometheus/index.ts';
 import { prometheusSchema } from '../src/adapters/sources/prometheus/schema.ts';
 import { batchesOf, Evaluator } from '../src/app/evaluator.ts';
+import { soleLeadership } from '../src/app/leadership.ts';
 import { Memory } from '../src/app/memory.ts';
 import { MessageTeller } from '../src/app/message-teller.ts';
 import { Observer } from '../src/app/observer.ts';
@@ -93,7 +94,7 @@ async function compareTurns({ url, pid }: FilledPrometheus, asked: readonly Plan
   const board = new VerdictBoard();
   const teller = new MessageTeller({ memory, board, sink: { enqueue: async () => true, events: () => [] }, log: silentLog });
   const metrics = new Metrics({ version: 'bench' }, { processMetrics: false });
-  const evaluator = new Evaluator({ memory, board, clock, log: silentLog, metrics, teller, onOpened: () => undefined });
+  const evaluator = new Evaluator({ memory, board, clock, log: silentLog, metrics, teller, leadership: soleLeadership, onOpened: () => undefined });
   const [batch] = batchesOf(runtime);
   if (batch === undefined) throw new Error('the fleet has no rules');
   const signal = new AbortController().signal;

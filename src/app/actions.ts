@@ -15,7 +15,7 @@ import { createId } from './ids.ts';
 import { planeTarget } from './observer.ts';
 import { viewPause } from './queries.ts';
 import { effectivePolicy } from './runtime.ts';
-import { type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
+import { type DecideSubject, describeFollower, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
 import { Stopwatch } from './stopwatch.ts';
 import type { Teller } from './teller.ts';
 
@@ -38,6 +38,7 @@ export class AppActions implements Actions {
   }
 
   async pause(name: string, request: Request & { readonly forMs: number | null }): Promise<PauseView> {
+    this.#refuseFollower();
     const nowMs = this.#clock.nowMs();
     const pause = {
       model: this.#scope(name),
@@ -51,12 +52,14 @@ export class AppActions implements Actions {
   }
 
   async resume(name: string, request: Request): Promise<null> {
+    this.#refuseFollower();
     await this.#app.memory.append([{ type: 'resumed', model: this.#scope(name), by: request.by, atMs: this.#clock.nowMs() }]);
     return null;
   }
 
   /** Gives the plane the policy back that it had before the rollback. */
   async unpin(name: string, request: Request): Promise<{ readonly detail: string }> {
+    this.#refuseFollower();
     const model = this.#model(name);
     if (this.#app.memory.episodes(name).some((episode) => episode.finishedAtMs === null))
       throw new ApiError('conflict', `a rollback of ${name} is under way; wait for its end`);
@@ -91,6 +94,7 @@ export class AppActions implements Actions {
   }
 
   async rollback(name: string, request: Request & { readonly to: string | null }): Promise<Episode> {
+    this.#refuseFollower();
     const model = this.#model(name);
     const { runtime, memory, board } = this.#app;
     const observation = await runtime.observer.observe(model, { thorough: true }, AbortSignal.timeout(planeTimeoutMs));
@@ -102,7 +106,7 @@ export class AppActions implements Actions {
     const asked = runtime.forceDryRun ? policy : { ...policy, mode: 'enforce' as const };
     const subject: DecideSubject = { model, policy: asked, from, rule: null, verdict: null, observation, trigger: 'manual', episode: null };
     const nowMs = this.#clock.nowMs();
-    const judgement = judgeGuards(subject, { memory, board, nowMs });
+    const judgement = judgeGuards(subject, { memory, board, leadership: this.#app.leadership, nowMs });
     const decision = consequence(judgement);
     const target = judgement.choice.target;
     if (decision === 'hold' || target === null) {
@@ -142,6 +146,7 @@ export class AppActions implements Actions {
   }
 
   async #settle(id: string, state: 'planned' | 'rejected', detail: string): Promise<void> {
+    this.#refuseFollower();
     const episode = this.#episode(id);
     if (episode.state !== 'pending_approval') throw new ApiError('conflict', `episode ${id} does not wait for approval: it is ${episode.state}`);
     const nowMs = this.#clock.nowMs();
@@ -165,6 +170,8 @@ export class AppActions implements Actions {
     const plane = this.#app.runtime.planes.get(model.controlPlane);
     const { memory } = this.#app;
     const before = await plane?.observe(planeTarget(model), { thorough: false }, signal);
+    await memory.journal.confirmEpoch();
+    this.#refuseFollower();
     const answer = await plane?.apply(
       planeTarget(model),
       step,
@@ -190,6 +197,12 @@ export class AppActions implements Actions {
         throw new ApiError('unavailable', `${step.name}: ${check.detail}; not there after ${formatDuration(planeTimeoutMs)}, ask again`);
       });
     }
+  }
+
+  /** Only the leader writes the journal. */
+  #refuseFollower(): void {
+    const words = describeFollower(this.#app.leadership);
+    if (words !== null) throw new ApiError('unavailable', `${words}: ask the leader`);
   }
 
   /** `*` or empty = all models. */

@@ -1,5 +1,5 @@
 import type { Episode } from '../domain/episode.ts';
-import type { Clock, Log, SmokeRunner } from '../domain/ports.ts';
+import type { Clock, Leadership, Log, SmokeRunner } from '../domain/ports.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import type { Metrics, VersionRole } from '../telemetry/metrics.ts';
 import { backfillLedger } from './backfill.ts';
@@ -27,6 +27,7 @@ export type AppDeps = {
   readonly teller: Teller;
   readonly smoke: SmokeRunner;
   readonly postman: Postman;
+  readonly leadership: Leadership;
   /** Closes sources and planes of a runtime that is no longer used. */
   readonly closeRuntime: (runtime: Runtime) => Promise<void>;
 };
@@ -43,6 +44,8 @@ export class App {
   readonly #hard = new AbortController();
   readonly #handOver = new AbortController();
   readonly #observing = new Map<string, Promise<unknown>>();
+  #term: AbortSignal | null = null;
+  #backfilling: Promise<void> = Promise.resolve();
   #loops = new AbortController();
   #loopsDone: Promise<unknown> = Promise.resolve();
   #postman: Promise<void> = Promise.resolve();
@@ -55,6 +58,10 @@ export class App {
     this.#deps = deps;
     this.board = deps.board;
     this.startedMs = deps.clock.nowMs();
+    // One turn can be run alone, without `start`.
+    if (deps.leadership.leads()) this.#term = this.#hard.signal;
+    // An append that had seemed to fail may have opened one.
+    deps.memory.onCatchUp(() => this.#takeUp());
     this.#evaluator = new Evaluator({ ...deps, onOpened: (episode, opener) => this.runEpisode(episode, opener) });
   }
 
@@ -66,25 +73,62 @@ export class App {
     return this.#deps.memory;
   }
 
-  /** Takes up what the journal says is open, then starts the loops. */
+  get leadership(): Leadership {
+    return this.#deps.leadership;
+  }
+
+  /** Starts the loops; a process that leads already also takes up what the journal says is open. */
   start(): void {
-    this.#postman = this.#deps.postman.run(this.#hard.signal);
+    this.#deps.metrics.leaderIs(false);
+    this.#startLoops();
+    if (this.#term !== null) this.lead(this.#hard.signal);
+  }
+
+  /** Acts, until `term` is aborted: sends what waits, and takes up what the journal says is open. */
+  lead(term: AbortSignal): void {
+    this.#term = AbortSignal.any([this.#hard.signal, term]);
+    this.#deps.metrics.leaderIs(true);
+    this.#postman = this.#deps.postman.run(this.#term);
+    this.#takeUp();
+    this.#backfill(this.#term);
+  }
+
+  /** After the end of a term. Resolves when nothing acts any more. */
+  async standBy(): Promise<void> {
+    this.#term = null;
+    this.#deps.metrics.leaderIs(false);
+    await this.#backfilling;
+    await this.#evaluator.settled();
+    await this.idle();
+    await this.#postman;
+  }
+
+  #backfill(term: AbortSignal): void {
+    this.#backfilling = backfillLedger(this.#runtime, this.#deps, AbortSignal.any([this.#loops.signal, term]));
+  }
+
+  /** Open episodes that nobody runs here: found at the start of a term, or written by an append that had seemed to fail. */
+  #takeUp(): void {
+    if (this.#term === null || this.#term.aborted) return;
     for (const episode of this.#deps.memory.openEpisodes()) {
+      if (this.#running.has(episode.id)) continue;
       this.#deps.log.info({ episode: episode.id, model: episode.model, state: episode.state }, 'episode taken up from the journal');
       this.#deps.metrics.episodeStarted(episode);
       this.runEpisode(episode, this.#runtime);
     }
-    this.#startLoops();
   }
 
   /** Swaps the settings: all or nothing was decided before. Episodes in flight keep theirs; the old runtime is closed after the last of them. */
   async replaceRuntime(next: Runtime): Promise<void> {
     const old = this.#runtime;
     this.#loops.abort();
-    await this.#loopsDone;
+    await Promise.all([this.#loopsDone, this.#backfilling]);
     this.#runtime = next;
     this.board.retain((rule) => ruleById(next, rule) !== null);
-    if (!this.#hard.signal.aborted && this.#stopped === null) this.#startLoops();
+    if (!this.#hard.signal.aborted && this.#stopped === null) {
+      this.#startLoops();
+      if (this.#term !== null) this.#backfill(this.#term);
+    }
     const users = [...this.#running.values()].filter((entry) => entry.runtime === old).map((entry) => entry.done);
     void Promise.allSettled(users).then(() => this.#deps.closeRuntime(old));
   }
@@ -104,10 +148,11 @@ export class App {
 
   /** Advances an episode on its own until its end. A second call for the same episode is a no-op. */
   runEpisode(episode: Episode, runtime: Runtime): void {
-    if (episode.finishedAtMs !== null || this.#running.has(episode.id)) return;
+    const term = this.#term;
+    if (term === null || term.aborted || episode.finishedAtMs !== null || this.#running.has(episode.id)) return;
     const runner = new EpisodeRunner(runtime, this.#deps);
     const done = runner
-      .run(episode.id, this.#hard.signal, this.#handOver.signal)
+      .run(episode.id, term, this.#handOver.signal)
       .catch((error: unknown) => this.#deps.log.error({ episode: episode.id, err: error }, 'episode runner failed'))
       .finally(() => this.#running.delete(episode.id));
     this.#running.set(episode.id, { runtime, done });
@@ -142,8 +187,9 @@ export class App {
     const { log, postman, clock } = this.#deps;
     this.#loops.abort();
     this.#handOver.abort(new DOMException('stopping', 'AbortError'));
-    await this.#loopsDone;
-    await this.#evaluator.flushLedger(this.#runtime).catch((error: unknown) => log.warn({ err: error }, 'ledger could not be flushed'));
+    await Promise.all([this.#loopsDone, this.#backfilling]);
+    if (this.#deps.leadership.leads())
+      await this.#evaluator.flushLedger(this.#runtime).catch((error: unknown) => log.warn({ err: error }, 'ledger could not be flushed'));
     const timeout = new AbortController();
     const patience = clock.sleep(graceMs, AbortSignal.any([timeout.signal, this.#hard.signal])).catch(() => undefined);
     await Promise.race([this.idle(), patience]);
@@ -164,9 +210,8 @@ export class App {
     const { clock } = this.#deps;
     const observing = runLoop({ clock, everyMs: observeBeatMs, firstInMs: 0, signal, turn: async () => this.#beginObservations(runtime, signal) });
     const evaluating = batchesOf(runtime).map((batch) => this.#evaluateForever(runtime, batch, signal));
-    const backfilling = backfillLedger(runtime, this.#deps, signal);
     // Decisions under way may still open an episode with this runtime.
-    this.#loopsDone = Promise.allSettled([observing, ...evaluating, backfilling]).then(async () => await this.#evaluator.settled());
+    this.#loopsDone = Promise.allSettled([observing, ...evaluating]).then(async () => await this.#evaluator.settled());
   }
 
   async #evaluateForever(runtime: Runtime, batch: Batch, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import { realClock } from '../adapters/clock/real-clock.ts';
 import { controlPlaneKinds } from '../adapters/control-planes/index.ts';
-import { openConfiguredJournal } from '../adapters/journal/index.ts';
+import { openConfiguredJournal, openPostgresLease } from '../adapters/journal/index.ts';
 import { receiverKinds } from '../adapters/notify/index.ts';
 import { createOutbox } from '../adapters/notify/outbox.ts';
 import type { ClosableSender } from '../adapters/notify/receiver-kind.ts';
@@ -13,6 +15,8 @@ import { commandEnvironment, environment } from '../config/env.ts';
 import type { Clock, ControlPlane, Journal, Log, PlaneDeps, SmokeRunner, Source } from '../domain/ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { App } from './app.ts';
+import { Elector, type Office } from './elector.ts';
+import { soleLeadership } from './leadership.ts';
 import { measuredJournal } from './measured-journal.ts';
 import { Memory } from './memory.ts';
 import { type MessageSink, MessageTeller } from './message-teller.ts';
@@ -40,6 +44,10 @@ export type Created = {
   readonly app: App;
   readonly teller: Teller;
   readonly outbox: MessageSink;
+  /** Starts the loops, and to elect a leader where there are several replicas. */
+  readonly start: () => void;
+  /** What is still missing before this process may be relied on; empty = ready. A replica that follows is as good as one that leads. */
+  readonly unready: () => readonly string[];
   /** Swaps the settings for those of a checked configuration; throws, and changes nothing, when it cannot be brought to life. */
   readonly apply: (config: Config) => Promise<void>;
   /** Stops everything that was opened here, in reverse. */
@@ -56,8 +64,9 @@ export async function createApp(config: Config, options: CreateOptions): Promise
   await using owned = new AsyncDisposableStack();
   const opened = options.journal ?? (await openConfiguredJournal(config.journal, { clock, log: log.child({ component: 'journal' }) }));
   owned.defer(async () => await opened.close());
-  if (opened.epoch === 0) await opened.takeEpoch();
-  const journal = measuredJournal(opened, metrics, clock);
+  const elector = await createElector(config, options, { clock, owned });
+  const leadership = elector ?? soleLeadership;
+  const journal = measuredJournal(opened, metrics, clock, () => elector?.lose('the journal has a later epoch'));
   const memory = await Memory.load(journal, clock.nowMs());
   const smoke = options.smoke ?? createSmokeRunner({ clock, log: log.child({ component: 'smoke' }), baseEnv: commandEnvironment() });
   const builder = new RuntimeBuilder({ clock, log, metrics, memory, forceDryRun: options.forceDryRun ?? false });
@@ -91,16 +100,32 @@ export async function createApp(config: Config, options: CreateOptions): Promise
     teller,
     smoke,
     postman: outbox,
+    leadership,
     closeRuntime: async (runtime) => await builder.close(runtime),
   });
   metrics.know(built.known);
   metrics.configLoaded(clock.nowMs(), config.hash);
-  metrics.leaderIs(true);
   metrics.journalSizeIs(await journal.sizeBytes());
 
+  const electing = new AbortController();
+  let elected: Promise<void> = Promise.resolve();
+  const office: Office = {
+    prepare: async () => {
+      await journal.takeEpoch();
+      await memory.catchUp();
+    },
+    begin: (term) => app.lead(term),
+    end: async () => await app.standBy(),
+    follow: async () => void (await memory.catchUp()),
+  };
   const journalOwner = owned.move();
   return {
     app,
+    start: () => {
+      app.start();
+      if (elector !== null) elected = elector.run(office, electing.signal);
+    },
+    unready: () => [elector?.trouble() ?? null, ...app.unready()].filter((reason) => reason !== null),
     teller,
     outbox,
     apply: async (next) => {
@@ -111,10 +136,37 @@ export async function createApp(config: Config, options: CreateOptions): Promise
     },
     close: async (graceMs) => {
       await app.stop(graceMs);
+      // Given up only now that nothing acts any more.
+      electing.abort();
+      await elected;
       stopListening();
       await journalOwner.disposeAsync();
     },
   };
+}
+
+/** `null`: the journal is this process's own. */
+async function createElector(config: Config, options: CreateOptions, { clock, owned }: { clock: Clock; owned: AsyncDisposableStack }): Promise<Elector | null> {
+  const { journal, leaderElection } = config;
+  // A journal that is handed in writes already.
+  if (leaderElection === null || journal.kind !== 'postgres' || options.journal !== undefined) return null;
+  const { leaseDurationMs, renewDeadlineMs, retryPeriodMs } = leaderElection;
+  const lock = await openPostgresLease({
+    urlFile: journal.urlFile,
+    // A host may run several, and a pod's name may come again.
+    holder: `${hostname()}/${randomUUID().slice(0, 8)}`,
+    leaseDurationMs,
+    queryTimeoutMs: Math.min(5_000, renewDeadlineMs / 2),
+  });
+  owned.defer(async () => await lock.close());
+  return new Elector({
+    lock,
+    ...{ leaseDurationMs, renewDeadlineMs, retryPeriodMs },
+    clock,
+    monotonicMs: () => performance.now(),
+    random: options.random ?? Math.random,
+    log: options.log.child({ component: 'leader' }),
+  });
 }
 
 /** Only the control planes of a configuration, for commands that look at one; they remember nothing of earlier episodes unless `memory` says so. */

@@ -4,7 +4,7 @@ import { episodeEnds } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import type { Model } from '../domain/model.ts';
 import type { Observation } from '../domain/observation.ts';
-import { type Clock, type ControlPlane, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
+import { type Clock, type ControlPlane, type Leadership, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
 import type { Desired, StepPhase } from '../domain/step.ts';
 import { chooseTarget } from '../domain/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -35,6 +35,7 @@ export type EpisodeRunnerDeps = {
   readonly metrics: Metrics;
   readonly smoke: SmokeRunner;
   readonly teller: Teller;
+  readonly leadership: Leadership;
 };
 
 /** What an episode works with while it runs. */
@@ -84,6 +85,7 @@ export class EpisodeRunner {
     const log = this.#deps.log.child({ episode: id });
     const gentle = AbortSignal.any([signal, handOver]);
     while (!signal.aborted) {
+      if (!(await this.#isSettled(signal, log))) continue;
       const episode = this.#deps.memory.episode(id);
       if (episode === null || episodeEnds.has(episode.state)) return;
       const isSafe = isSafeToLeave(episode);
@@ -98,6 +100,18 @@ export class EpisodeRunner {
         if (signal.aborted || (isSafe && handOver.aborted && !isVerdict)) continue;
         await this.#react(id, error, signal, log);
       }
+    }
+  }
+
+  /** After an append whose fate is unknown the episode may stand elsewhere than it is remembered. */
+  async #isSettled(signal: AbortSignal, log: Log): Promise<boolean> {
+    try {
+      await this.#deps.memory.settle();
+      return true;
+    } catch (error) {
+      log.warn({ err: error }, 'episode waits until the journal can be read');
+      await this.#deps.clock.sleep(pollMs, signal).catch(() => undefined);
+      return false;
     }
   }
 
@@ -489,8 +503,10 @@ export class EpisodeRunner {
     // `--dry-run` also stops what an earlier process began.
     const policy = this.#runtime.forceDryRun ? { ...episode.policy, mode: 'dry_run' as const } : episode.policy;
     const subject = { model, policy, from: episode.from, rule, verdict, observation, trigger: episode.trigger, episode };
-    const judgement = judgeGuards(subject, { memory, board, nowMs: clock.nowMs() });
+    const judgement = judgeGuards(subject, { memory, board, leadership: this.#deps.leadership, nowMs: clock.nowMs() });
     if (judgement.reason === 'go') return;
+    // Not a verdict on the episode: whoever leads goes on with it.
+    if (judgement.reason === 'not_leader') throw new DOMException(judgement.detail, 'AbortError');
     throw new GuardHeld(judgement.reason, judgement.detail);
   }
 

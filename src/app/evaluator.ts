@@ -4,7 +4,7 @@ import type { Episode } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import { addService, isKnownGood } from '../domain/ledger.ts';
 import type { Model } from '../domain/model.ts';
-import type { Clock, Log } from '../domain/ports.ts';
+import type { Clock, Leadership, Log } from '../domain/ports.ts';
 import type { LedgerEntry } from '../domain/records.ts';
 import type { Rule, RuleGroup } from '../domain/rule.ts';
 import type { RuleState, Verdict } from '../domain/verdict.ts';
@@ -57,6 +57,7 @@ export type EvaluatorDeps = {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly teller: Teller;
+  readonly leadership: Leadership;
   /** An episode was journalled; whoever runs episodes takes it from here. */
   readonly onOpened: (episode: Episode, runtime: Runtime) => void;
 };
@@ -105,6 +106,7 @@ export class Evaluator {
       Object.assign(states, judged.journalled);
     }
     Object.assign(states, this.#sweep(nowMs));
+    if (!this.#deps.leadership.leads()) return this.#watchOnly(runtime, verdicts);
     for (const key of this.#unwritten) states[key] ??= memory.ruleStates().get(key) ?? null;
     try {
       for (const key of Object.keys(states)) this.#unwritten.add(key);
@@ -118,6 +120,19 @@ export class Evaluator {
     }
     await this.#decideAll(runtime, verdicts, batch.intervalMs / 2, signal);
     await this.#deps.teller.tellAlerts(runtime, clock.nowMs());
+    return verdicts;
+  }
+
+  /** Another replica leads: what it judges it knows for itself, for the API and for the day it leads; it writes, decides and tells nothing. */
+  #watchOnly(runtime: Runtime, verdicts: readonly Verdict[]): readonly Verdict[] {
+    this.#trackBreaches(runtime, verdicts);
+    for (const verdict of verdicts) {
+      if (verdict.kind !== 'breach' || !isActingRule(runtime, verdict)) continue;
+      const mark = `${this.#breaches.get(versionKey(verdict)) ?? ''} not_leader`;
+      if (this.#lastDecision.get(decisionKey(verdict)) === mark) continue;
+      this.#lastDecision.set(decisionKey(verdict), mark);
+      this.#deps.metrics.decisionMade({ model: verdict.model, decision: 'hold', reason: 'not_leader' });
+    }
     return verdicts;
   }
 
@@ -317,7 +332,7 @@ export class Evaluator {
     const observation = isBystander || this.#isSettled(verdict) ? known : await runtime.observer.observe(model, { thorough: true }, signal);
     if (signal.aborted) return;
     const subject: DecideSubject = { model, policy, from: verdict.version, rule, verdict, observation, trigger: 'rule', episode: null };
-    const judgement = judgeGuards(subject, { memory, board, nowMs: clock.nowMs() });
+    const judgement = judgeGuards(subject, { memory, board, leadership: this.#deps.leadership, nowMs: clock.nowMs() });
     const wanted = isBystander ? 'notify' : consequence(judgement);
     const decision = wanted === 'approval' && this.#wasRejected(verdict, policy.cooldownMs) ? 'hold' : wanted;
     if (decision === 'hold' || decision === 'notify') {

@@ -19,6 +19,8 @@ type JobDeps = {
 /** The jobs of our own, on the machine's clock in UTC: journal retention, and the daily digest of what was and would have been done. */
 export function startJobs(deps: JobDeps): { stop(): Promise<void> } {
   const guard = (name: string, job: () => Promise<void>) => async (): Promise<void> => {
+    // Of several replicas the leader alone writes and tells.
+    if (!deps.app.leadership.leads()) return;
     await job().catch((error: unknown) => deps.log.error({ err: error, job: name }, 'job failed'));
   };
   const options = { timezone: 'Etc/UTC', noOverlap: true } as const;

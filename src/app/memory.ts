@@ -1,7 +1,7 @@
 import type { Decision } from '../domain/decision.ts';
 import type { Episode } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
-import type { Journal } from '../domain/ports.ts';
+import { type Journal, JournalError } from '../domain/ports.ts';
 import type { LedgerEntry, Pause, QuarantineEntry } from '../domain/records.ts';
 import type { RuleState } from '../domain/verdict.ts';
 
@@ -12,6 +12,8 @@ const dryRunsAtHand = 20;
 const episodesRead = 20_000;
 /** A state that fires and does not change is journalled this often, not in every turn. */
 const firingRefreshMs = 30_000;
+/** Events read at once when others' are folded in. */
+const eventsAtOnce = 500;
 
 /**
  * The journal's projections, held in memory for the turn: written through, never ahead of the journal.
@@ -29,6 +31,12 @@ export class Memory {
   readonly #episodes = new Map<string, Episode>();
   readonly #episodesByModel = new Map<string, Map<string, Episode>>();
   readonly #listeners = new Set<(events: readonly JournalEvent[]) => void>();
+  readonly #catchUpListeners = new Set<() => void>();
+  /** Newest event that is folded in here. */
+  #seq = 0;
+  /** An append failed, and nobody knows whether it was written: the journal is read before anything is believed. */
+  #isUnsure = false;
+  #catchingUp: Promise<readonly JournalEvent[]> | null = null;
 
   private constructor(journal: Journal) {
     this.#journal = journal;
@@ -37,6 +45,8 @@ export class Memory {
   /** @param nowMs ms since 1970; given, states that fire are taken as evaluated up to the last time they need not have been journalled */
   static async load(journal: Journal, nowMs = Number.NEGATIVE_INFINITY): Promise<Memory> {
     const memory = new Memory(journal);
+    // Before the projections: what is appended meanwhile is folded in once more, which changes nothing.
+    memory.#seq = await journal.newestSeq();
     memory.#pauses = [...(await journal.pauses())];
     memory.#quarantine = [...(await journal.quarantine())];
     for (const entry of await journal.ledger()) memory.#setLedger(entry);
@@ -56,28 +66,83 @@ export class Memory {
     return this.#journal;
   }
 
-  /** Durable first, then visible. */
+  /**
+   * Durable first, then visible.
+   * @throws {JournalError} also when an earlier append that had failed turns out to be written: the caller must look again at what is true
+   */
   async append(events: readonly JournalEvent[]): Promise<void> {
     if (events.length === 0) return;
+    await this.settle();
     const lines = new Map(
       events.flatMap((event) => (event.type === 'ledger' ? event.entries : [])).map((entry) => [entry, this.ledgerEntry(entry.model, entry.version)]),
     );
-    await this.#journal.append(events);
+    const stored = await this.#journal.append(events).catch((error: unknown) => {
+      this.#isUnsure = true;
+      throw error;
+    });
+    if (!this.#isUnsure) this.#seq = Math.max(this.#seq, stored.at(-1)?.seq ?? 0);
     // A line that a turn has held meanwhile is newer than what was just written.
     for (const [entry, known] of lines) if (this.ledgerEntry(entry.model, entry.version) === known) this.#setLedger(entry);
     const touched = new Set<string>();
     for (const event of events) this.#fold(event, touched);
+    await this.#refresh(touched);
+    for (const listener of this.#listeners) listener(events);
+  }
+
+  /** After a failed append: reads what the journal has. @throws {JournalError} when it had been written after all, or cannot be read */
+  async settle(): Promise<void> {
+    if (!this.#isUnsure) return;
+    const found = await this.catchUp();
+    if (found.some((event) => !event.type.startsWith('message_')))
+      throw new JournalError('an append that had failed was written after all; what it changed is looked at again');
+  }
+
+  /** Folds in what others appended since. @returns it */
+  async catchUp(): Promise<readonly JournalEvent[]> {
+    this.#catchingUp ??= this.#catchUp().finally(() => {
+      this.#catchingUp = null;
+    });
+    return await this.#catchingUp;
+  }
+
+  async #catchUp(): Promise<readonly JournalEvent[]> {
+    const found: JournalEvent[] = [];
+    for (;;) {
+      const stored = await this.#journal.events(this.#seq, eventsAtOnce);
+      if (stored.length === 0) break;
+      const events = stored.map(({ event }) => event);
+      const touched = new Set<string>();
+      for (const event of events) {
+        if (event.type === 'ledger') for (const entry of event.entries) this.#setLedger(entry);
+        this.#fold(event, touched);
+      }
+      await this.#refresh(touched);
+      this.#seq = stored.at(-1)?.seq ?? this.#seq;
+      found.push(...events);
+    }
+    this.#isUnsure = false;
+    if (found.length === 0) return found;
+    for (const listener of this.#listeners) listener(found);
+    for (const listener of this.#catchUpListeners) listener();
+    return found;
+  }
+
+  async #refresh(touched: ReadonlySet<string>): Promise<void> {
     for (const id of touched) {
       const episode = await this.#journal.episode(id);
       if (episode !== null) this.#setEpisode(episode);
     }
-    for (const listener of this.#listeners) listener(events);
   }
 
   /** Called after each append with what became true. */
   onAppend(listener: (events: readonly JournalEvent[]) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Called after events were folded in that this process did not append, or did not know to be written. */
+  onCatchUp(listener: () => void): void {
+    this.#catchUpListeners.add(listener);
   }
 
   pauses(): readonly Pause[] {

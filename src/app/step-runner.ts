@@ -2,7 +2,7 @@ import { formatDuration } from '../domain/duration.ts';
 import type { Episode, EpisodeStep } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import type { Observation } from '../domain/observation.ts';
-import { type Clock, type ControlPlane, type Log, PlaneError, type PlaneTarget } from '../domain/ports.ts';
+import { type Clock, type ControlPlane, type Leadership, type Log, PlaneError, type PlaneTarget } from '../domain/ports.ts';
 import type { ApplyOutcome, StepCheck } from '../domain/step.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Memory } from './memory.ts';
@@ -32,6 +32,7 @@ export type StepRunnerDeps = {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly leadership: Leadership;
 };
 
 /**
@@ -88,6 +89,7 @@ export class StepRunner {
     const watch = new Stopwatch(clock);
     const limitMs = Math.min(episode.policy.convergeTimeoutMs, options.withinMs ?? Number.POSITIVE_INFINITY);
     for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, maxRetryMs)) {
+      await this.#ensureLeads(signal);
       const sentMs = clock.nowMs();
       const answer = await plane.apply(
         target,
@@ -150,6 +152,14 @@ export class StepRunner {
         await clock.sleep(Math.max(maxLookMs, error.retryAfterMs ?? 0), signal);
       }
     }
+  }
+
+  /** Right before a mutation: the journal has no later epoch, and the lease outlasts the request. @throws when this process may not act any more */
+  async #ensureLeads(signal: AbortSignal): Promise<void> {
+    const { memory, leadership } = this.#deps;
+    await memory.journal.confirmEpoch();
+    signal.throwIfAborted();
+    if (!leadership.leads()) throw new DOMException('this replica does not lead', 'AbortError');
   }
 
   async #journal(event: JournalEvent): Promise<void> {

@@ -3,6 +3,7 @@ import { realClock } from '../adapters/clock/real-clock.ts';
 import { openConfiguredJournalReadOnly, openMemoryJournal } from '../adapters/journal/index.ts';
 import type { App } from '../app/app.ts';
 import { createApp } from '../app/create.ts';
+import { soleLeadership } from '../app/leadership.ts';
 import { planeTarget } from '../app/observer.ts';
 import { effectivePolicy, isActing } from '../app/runtime.ts';
 import { judgeGuards } from '../app/stages/decide.ts';
@@ -129,7 +130,7 @@ async function foresee(app: App, verdict: Verdict): Promise<Row> {
     trigger: 'rule' as const,
     episode: null,
   };
-  const judgement = judgeGuards(subject, { memory, board, nowMs: realClock.nowMs() });
+  const judgement = judgeGuards(subject, { memory, board, leadership: soleLeadership, nowMs: realClock.nowMs() });
   const { target } = judgement.choice;
   const planned =
     target === null || observation === null

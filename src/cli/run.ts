@@ -48,14 +48,14 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
     queries: new AppQueries(app, realClock),
     actions: new AppActions(app, { clock: realClock, teller: created.teller, metrics }),
     metrics,
-    health: { ready: async () => ({ reasons: stopping.signal.aborted ? ['stopping'] : app.unready() }) },
+    health: { ready: async () => ({ reasons: stopping.signal.aborted ? ['stopping'] : created.unready() }) },
     adminApi: { enabled: flags.enableAdminApi },
     lifecycle: { enabled: flags.enableLifecycle, reload: async () => await reloader.reload() },
     log: log.child({ component: 'web' }),
   });
   try {
     const { host, port } = await web.listen(flags.listenAddress);
-    app.start();
+    created.start();
     const jobs = startJobs({ app, clock: realClock, log, metrics, sink: created.outbox, retentionMs: () => reloader.config.journal.retentionMs });
     const polling = flags.autoReload ? reloader.poll(flags.autoReloadIntervalMs, stopping.signal) : Promise.resolve();
     const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;

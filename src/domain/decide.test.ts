@@ -5,6 +5,7 @@ import type { Observation } from './observation.ts';
 
 function input(changes: Partial<DecideInput> = {}): DecideInput {
   return {
+    notLeader: null,
     nowMs: noonMs,
     model: 'fraud',
     policy: aPolicy(),

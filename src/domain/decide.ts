@@ -9,6 +9,8 @@ import type { Verdict } from './verdict.ts';
 import { spell } from './words.ts';
 
 export type DecideInput = {
+  /** `null`: this process leads; else what is known of who does. */
+  readonly notLeader: string | null;
   readonly nowMs: number;
   readonly model: string;
   /** The model's defaults with the rule's overrides, and `dry_run` forced by `--dry-run`. */
@@ -47,6 +49,7 @@ export function decide(input: DecideInput): Judgement {
   const ask = (reason: GuardReason, detail: string | null): void => {
     if (detail !== null) held.push({ reason, detail });
   };
+  ask('not_leader', input.notLeader);
   ask('paused', paused(input));
   ask('already_rolling_back', alreadyRollingBack(input));
   if (!input.byHand) ask('cooldown', cooldown(input));

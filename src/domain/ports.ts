@@ -168,6 +168,8 @@ export interface Journal {
    */
   removeEvents(beforeMs: number): Promise<{ readonly removed: number }>;
   sizeBytes(): Promise<number>;
+  /** Sequence number of the newest event, 0 before the first. */
+  newestSeq(): Promise<number>;
   /**
    * The leader's epoch, written with each event: +1 per opening of an embedded journal, +1 per `takeEpoch` of a shared one. 0: this process reads only,
    * until it has taken one.
@@ -188,6 +190,27 @@ export class JournalError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.isFenced = options.isFenced ?? false;
   }
+}
+
+/** A lease that at most one of several processes holds. Knows nothing of clocks: who asks says how long it lasts. */
+export interface LeaseLock {
+  /** Where it lies, for messages; no secret. */
+  readonly name: string;
+  /** Takes it, or renews it when held already; one try. Rejects when it cannot be asked. */
+  acquire(signal: AbortSignal): Promise<LeaseAnswer>;
+  /** Gives it up, so that another need not wait for its end. Only after all guarded work has stopped. */
+  release(): Promise<void>;
+  close(): Promise<void>;
+}
+/** `holder`: `null` when nobody holds it (somebody else was faster to see that). */
+export type LeaseAnswer = { readonly isHeld: boolean; readonly holder: string | null };
+
+/** Which of several processes may act. */
+export interface Leadership {
+  /** By the clock that only goes forward: whether the lease outlasts any one request to a plane. Asked right before each mutation. */
+  leads(): boolean;
+  /** Who is known to lead, for messages. */
+  leader(): string | null;
 }
 
 /** Sends one message; the outbox around it paces, retries and remembers. */

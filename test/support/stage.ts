@@ -1,4 +1,5 @@
 import { App, type AppDeps } from '../../src/app/app.ts';
+import { soleLeadership } from '../../src/app/leadership.ts';
 import { Memory } from '../../src/app/memory.ts';
 import { Observer } from '../../src/app/observer.ts';
 import { RegistryPlane } from '../../src/app/registry-plane.ts';
@@ -7,7 +8,7 @@ import type { Teller } from '../../src/app/teller.ts';
 import { VerdictBoard } from '../../src/app/verdict-board.ts';
 import type { Episode } from '../../src/domain/episode.ts';
 import type { Model } from '../../src/domain/model.ts';
-import type { ControlPlane, Journal, Log, SmokeRunner, Source } from '../../src/domain/ports.ts';
+import type { ControlPlane, Journal, Leadership, Log, SmokeRunner, Source } from '../../src/domain/ports.ts';
 import type { Rule } from '../../src/domain/rule.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aModel, aRule } from './builders.ts';
@@ -49,6 +50,8 @@ export type StageOptions = {
   readonly rules?: readonly Rule[];
   readonly smoke?: SmokeRunner;
   readonly forceDryRun?: boolean;
+  /** Default: it leads alone. */
+  readonly leadership?: Leadership;
   /** Further models, each on a plane of its own. */
   readonly others?: readonly { readonly model: Partial<Model> & { readonly name: string }; readonly plane: FakePlane }[];
 };
@@ -93,6 +96,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     metrics: new Metrics({ version: 'test' }, { processMetrics: false }),
     teller,
     smoke: options.smoke ?? passingSmoke,
+    leadership: options.leadership ?? soleLeadership,
     postman: { run: async () => undefined, flush: async () => undefined },
     closeRuntime: async () => undefined,
   };

@@ -4,6 +4,7 @@ import type { SqlJournal } from './sql-journal.ts';
 import { openEmptyJournal, openJournal, openJournalReadOnly } from './sqlite/open.ts';
 
 export { openMemoryJournal } from './memory/open.ts';
+export { openPostgresLease } from './postgres/lease.ts';
 export { openPostgresJournal, openPostgresJournalReadOnly } from './postgres/open.ts';
 export { SqlJournal } from './sql-journal.ts';
 export { openJournal, openJournalReadOnly } from './sqlite/open.ts';

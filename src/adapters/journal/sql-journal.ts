@@ -27,7 +27,7 @@ export type SqlBackend = {
   readonly epoch: number;
   readonly readOnly: boolean;
   /** Several processes write this database: whoever writes locks the head row first, and may not sit on it. */
-  readonly shared: { readonly beginWrite: (db: Transaction<Tables>) => Promise<void> } | null;
+  readonly shared: { readonly beginWrite: (db: Transaction<Tables>) => Promise<void>; readonly locksRows: boolean } | null;
   /** The database's error in words, with how to mend it; `null` when there is no advice. */
   readonly advise: (error: unknown) => string | null;
   readonly sizeBytes: () => Promise<number>;
@@ -174,6 +174,10 @@ export class SqlJournal implements Journal {
     return await this.#read(async (db) => (await page(db, afterSeq, limit)).map(storedEvent));
   }
 
+  async newestSeq(): Promise<number> {
+    return await this.#read(async (db) => (await readHead(db)).seq);
+  }
+
   async verify(): Promise<{ ok: true; events: number } | { ok: false; seq: number; reason: string }> {
     return await this.#read(async (db) => {
       for (;;) {
@@ -317,7 +321,7 @@ export class SqlJournal implements Journal {
 
   async #lockedHead(db: Transaction<Tables>): Promise<Head & { readonly epoch: number }> {
     const query = db.selectFrom('head').select(['seq', 'hash', 'epoch']).where('id', '=', 1);
-    const { seq, hash, epoch } = await (this.#backend.shared === null ? query : query.forUpdate()).executeTakeFirstOrThrow();
+    const { seq, hash, epoch } = await (this.#backend.shared?.locksRows === true ? query.forUpdate() : query).executeTakeFirstOrThrow();
     return { seq: Number(seq), hash, epoch: Number(epoch) };
   }
 

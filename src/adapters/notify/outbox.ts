@@ -44,7 +44,7 @@ export interface Outbox {
   events(messages: readonly NewMessage[]): readonly JournalEvent[];
   /** Looks into the journal for messages that were appended by `events`. */
   wake(): Promise<void>;
-  /** Sends until aborted; a message in hand is given up and stays for the next start. Run once. */
+  /** Sends until aborted; a message in hand is given up and stays for the next start. Not twice at once. */
   run(signal: AbortSignal): Promise<void>;
   /** Waits until everything that is due has been tried, at most `withinMs`. */
   flush(withinMs: number): Promise<void>;
@@ -108,6 +108,7 @@ class PacedOutbox implements Outbox {
   readonly #workers = new Set<Promise<void>>();
   #arrivals = 0;
   #running: AbortSignal | null = null;
+  #hasRun = false;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
@@ -146,6 +147,8 @@ class PacedOutbox implements Outbox {
   async run(signal: AbortSignal): Promise<void> {
     if (this.#running !== null) throw new Error('outbox: run is called twice');
     this.#running = signal;
+    if (this.#hasRun) this.#forgetJournalled();
+    this.#hasRun = true;
     const stop = (): void => {
       for (const lane of this.#lanes.values()) lane.nap.abort();
     };
@@ -154,6 +157,16 @@ class PacedOutbox implements Outbox {
     for (const lane of this.#lanes.values()) this.#start(lane);
     if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     await Promise.all(this.#workers);
+    this.#running = null;
+  }
+
+  /** Another replica may have sent meanwhile what was read here before: only the journal knows. */
+  #forgetJournalled(): void {
+    this.#known.clear();
+    for (const lane of this.#lanes.values()) {
+      lane.entries.splice(0, lane.entries.length, ...lane.entries.filter((entry) => entry.isVolatile));
+      for (const { message } of lane.entries) this.#known.add(message.id);
+    }
   }
 
   async flush(withinMs: number): Promise<void> {

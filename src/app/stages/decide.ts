@@ -4,13 +4,14 @@ import { formatDuration } from '../../domain/duration.ts';
 import type { Episode, Evidence, Trigger } from '../../domain/episode.ts';
 import type { Model, RollbackPolicy } from '../../domain/model.ts';
 import type { Observation } from '../../domain/observation.ts';
+import type { Leadership } from '../../domain/ports.ts';
 import { longestWindowMs, type Rule } from '../../domain/rule.ts';
 import type { Verdict } from '../../domain/verdict.ts';
 import { createId } from '../ids.ts';
 import type { Memory } from '../memory.ts';
 import type { VerdictBoard } from '../verdict-board.ts';
 
-export type DecideContext = { readonly memory: Memory; readonly board: VerdictBoard; readonly nowMs: number };
+export type DecideContext = { readonly memory: Memory; readonly board: VerdictBoard; readonly leadership: Leadership; readonly nowMs: number };
 
 export type DecideSubject = {
   readonly model: Model;
@@ -25,8 +26,9 @@ export type DecideSubject = {
 
 /** Asks the guards with everything the memory knows of the model. */
 export function judgeGuards(subject: DecideSubject, context: DecideContext): Judgement {
-  const { memory, board, nowMs } = context;
+  const { memory, board, leadership, nowMs } = context;
   return decide({
+    notLeader: describeFollower(leadership),
     nowMs,
     model: subject.model.name,
     policy: subject.policy,
@@ -41,6 +43,13 @@ export function judgeGuards(subject: DecideSubject, context: DecideContext): Jud
     byHand: subject.trigger === 'manual',
     episode: subject.episode,
   });
+}
+
+/** Why a process that does not lead holds still, `null` when it leads. */
+export function describeFollower(leadership: Leadership): string | null {
+  if (leadership.leads()) return null;
+  const leader = leadership.leader();
+  return leader === null ? 'this replica does not lead, and no other is known to' : `this replica does not lead; ${leader} does`;
 }
 
 /** The decision as it is recorded. */

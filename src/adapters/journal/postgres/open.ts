@@ -104,7 +104,7 @@ function backendOf(db: Kysely<Tables>, name: string, readOnly: boolean): SqlBack
     name,
     epoch: 0,
     readOnly,
-    shared: { beginWrite },
+    shared: { beginWrite, locksRows: true },
     advise,
     sizeBytes: async () => await sizeOfTables(db, name),
     close: async () => await db.destroy(),

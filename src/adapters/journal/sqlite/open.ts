@@ -80,6 +80,22 @@ export async function openJournalReadOnly(options: { path: string; missing?: 'er
   }
 }
 
+/**
+ * One journal in memory that several play replicas of: each has an epoch of its own, and none before it takes one. For tests of what happens between
+ * replicas, without a database server.
+ */
+export async function openMemoryReplicas(clock: Clock): Promise<{ readonly join: () => SqlJournal } & AsyncDisposable> {
+  const database = new DatabaseSync(':memory:');
+  const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(database) });
+  await migrate(db, database, ':memory:');
+  const backend = backendOf({ db, database, file: ':memory:', epoch: 0, readOnly: false, lock: null });
+  const shared = { beginWrite: async () => undefined, locksRows: false };
+  return {
+    join: () => new SqlJournal({ ...backend, shared, close: async () => undefined }, clock),
+    [Symbol.asyncDispose]: async () => await backend.close(),
+  };
+}
+
 /** A journal of nothing, that cannot be written. */
 export async function openEmptyJournal(file: string): Promise<SqlJournal> {
   const database = new DatabaseSync(':memory:');
