@@ -53,6 +53,8 @@ export type StageOptions = {
   readonly smokeTest?: ((places: Places) => Settings) | null;
   /** Rules of the model's group. Default: {@link errorRatioRule}. */
   readonly rules?: readonly Settings[];
+  /** Keys of the file itself, such as `journal`, instead of the default ones. */
+  readonly top?: Settings;
   /** Sources, models and groups of rules beside these. */
   readonly more?: { readonly sources?: readonly Settings[]; readonly models?: readonly Settings[]; readonly groups?: readonly Settings[] };
 };
@@ -228,6 +230,7 @@ async function writeFiles(
     global: { evaluation_interval: '1s', external_labels: { cluster: 'e2e' } },
     rule_files: ['../rules/*.yaml'],
     journal: { sqlite: { path: '../data/rollbackd.db' } },
+    ...options.top,
     sources: [{ name: 'metrics', ...source }, ...(options.more?.sources ?? [])],
     control_planes: [
       {
