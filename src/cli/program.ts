@@ -49,6 +49,7 @@ function createProgram(done: (exitCode: number) => void): Command {
   addTests(program, done);
   addLooks(program, done);
   addAdministration(program);
+  addJournal(program, done);
   addRest(program, done);
   return program;
 }
@@ -213,6 +214,33 @@ function addAdministration(program: Command): void {
   reason(program.command('reject').argument('<id>').description('end an episode that waits')).action(
     async (id: string, flags: Flags) => await act('reject', id, flags),
   );
+}
+
+function addJournal(program: Command, done: (exitCode: number) => void): void {
+  const journal = program.command('journal').description('look into the journal, also while a daemon writes it');
+  const fileOption = (): Option => new Option('--file <file>', 'an SQLite journal, such as a backup, instead of the one that the settings name');
+  type Flags = { 'config.file': string; file?: string; output: 'text' | 'json' };
+  const choice = (flags: Flags) => ({ file: flags.file ?? null, configFile: flags['config.file'] });
+  journal
+    .command('verify')
+    .description('recompute the chain of hashes; exit 1 and the place when a row was changed, removed or put in')
+    .addOption(configFileOption())
+    .addOption(fileOption())
+    .addOption(new Option('-o, --output <format>', 'form of the answer').choices(['text', 'json']).default('text'))
+    .action(async (flags: Flags) => done(await (await import('./journal.ts')).verifyJournal(choice(flags), flags.output)));
+  journal
+    .command('export')
+    .description('every event as a line of JSON with its hashes, oldest first, to stdout')
+    .addOption(configFileOption())
+    .addOption(fileOption())
+    .action(async (flags: Flags) => done(await (await import('./journal.ts')).exportJournal(choice(flags))));
+  journal
+    .command('backup')
+    .argument('<target>', 'file to write; must not be there yet')
+    .description('copy an SQLite journal as it is now, and verify the copy; a daemon may go on writing')
+    .addOption(configFileOption())
+    .addOption(fileOption())
+    .action(async (target: string, flags: Flags) => done(await (await import('./journal.ts')).backUp(target, choice(flags))));
 }
 
 function scopeOf(model: string | undefined, all: boolean | undefined): string {

@@ -7,6 +7,7 @@ export { openMemoryJournal } from './memory/open.ts';
 export { openPostgresLease } from './postgres/lease.ts';
 export { openPostgresJournal, openPostgresJournalReadOnly } from './postgres/open.ts';
 export { SqlJournal } from './sql-journal.ts';
+export { backUpJournal } from './sqlite/backup.ts';
 export { openJournal, openJournalReadOnly } from './sqlite/open.ts';
 
 /** Where a journal lies. */
