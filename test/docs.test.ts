@@ -131,6 +131,7 @@ const configTables = [
   'models[].signals',
   'models[].rollback',
   'models[].smoke_test',
+  'models[].retention',
   'route',
   'route.routes[]',
   'receivers[]',

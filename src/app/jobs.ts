@@ -4,11 +4,13 @@ import type { Clock, Log } from '../domain/ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { App } from './app.ts';
 import type { MessageSink } from './message-teller.ts';
+import type { Retention } from './retention.ts';
 
 const dayMs = 86_400_000;
 
 type JobDeps = {
   readonly app: App;
+  readonly retention: Retention;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -16,7 +18,7 @@ type JobDeps = {
   readonly retentionMs: () => number;
 };
 
-/** The jobs of our own, on the machine's clock in UTC: journal retention, and the daily digest of what was and would have been done. */
+/** The jobs of our own, on the machine's clock in UTC: retention of the journal and of versions, and the daily digest of what was and would have been done. */
 export function startJobs(deps: JobDeps): { stop(): Promise<void> } {
   const guard = (name: string, job: () => Promise<void>) => async (): Promise<void> => {
     // Of several replicas the leader alone writes and tells.
@@ -41,15 +43,56 @@ export function startJobs(deps: JobDeps): { stop(): Promise<void> } {
       { ...options, name: 'journal-size' },
     ),
   ];
+  const versions = new VersionJobs(deps);
+  versions.follow();
+  const following = cron.schedule('* * * * *', () => versions.follow(), { ...options, name: 'version-retention' });
   return {
     stop: async () => {
+      await following.destroy();
+      await versions.stop();
       for (const task of tasks) await task.destroy();
     },
   };
 }
 
+/** A job per model with retention; after a reload those whose schedule is another are made anew. */
+export class VersionJobs {
+  readonly #deps: Pick<JobDeps, 'app' | 'retention'>;
+  readonly #tasks = new Map<string, { readonly schedule: string; readonly task: ScheduledTask }>();
+
+  constructor(deps: Pick<JobDeps, 'app' | 'retention'>) {
+    this.#deps = deps;
+  }
+
+  follow(): void {
+    const { app, retention } = this.#deps;
+    const wanted = new Map(
+      [...app.runtime.models.values()].flatMap(({ name, retention: policy }) => (policy === null || policy.mode === 'off' ? [] : [[name, policy.schedule]])),
+    );
+    for (const [name, { schedule, task }] of this.#tasks) {
+      if (wanted.get(name) === schedule) continue;
+      void task.destroy();
+      this.#tasks.delete(name);
+    }
+    for (const [name, schedule] of wanted) {
+      if (this.#tasks.has(name)) continue;
+      const task = cron.schedule(schedule, async () => await retention.scheduled(name), {
+        timezone: 'Etc/UTC',
+        noOverlap: true,
+        name: `version-retention ${name}`,
+      });
+      this.#tasks.set(name, { schedule, task });
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const { task } of this.#tasks.values()) await task.destroy();
+    this.#tasks.clear();
+  }
+}
+
 /** Drops closed detail that is too old, then the oldest events; each batch is a transaction of its own, so that appends come between. */
-export async function pruneJournal({ app, clock, log, retentionMs }: Omit<JobDeps, 'metrics' | 'sink'>): Promise<void> {
+export async function pruneJournal({ app, clock, log, retentionMs }: Omit<JobDeps, 'metrics' | 'sink' | 'retention'>): Promise<void> {
   const { journal } = app.memory;
   const beforeMs = clock.nowMs() - retentionMs();
   const { removed } = await journal.prune(beforeMs);

@@ -256,6 +256,7 @@ export class Memory {
         }
         return;
       case 'ledger':
+      case 'version_retention':
       case 'decision':
       case 'message_enqueued':
       case 'message_attempt':

@@ -1,7 +1,7 @@
 import { createHttpClient, type HttpResponse } from '../adapters/http/client.ts';
 import { HttpError } from '../adapters/http/http-error.ts';
 import type { DecisionView, EpisodeView } from '../domain/episode-view.ts';
-import type { AlertView, ModelDetailView, ModelView, PauseView, RuleGroupView } from '../web/api.ts';
+import type { AlertView, ModelDetailView, ModelView, PauseView, RetentionView, RuleGroupView } from '../web/api.ts';
 
 /** Where a daemon listens unless told otherwise. */
 export const defaultUrl = 'http://127.0.0.1:9797';
@@ -26,6 +26,8 @@ export interface ApiClient {
   reject(id: string, request: Request): Promise<EpisodeView>;
   /** `check healthy`, `check ready`: what the daemon says, or why it is not. */
   probe(what: 'healthy' | 'ready'): Promise<{ readonly ok: boolean; readonly text: string }>;
+  retention(model: string): Promise<RetentionView>;
+  runRetention(model: string, request: Request): Promise<RetentionView>;
   close(): void;
 }
 
@@ -79,6 +81,8 @@ export function createApiClient(options: { readonly url?: string; readonly timeo
       const { status, body } = await call('GET', `/-/${what}`);
       return { ok: status === 200, text: body.trim() };
     },
+    retention: async (model) => await get(`models/${segment(model)}/retention`),
+    runRetention: async (model, request) => await post(`models/${segment(model)}/retention`, request),
     close: () => http.close(),
   };
 }

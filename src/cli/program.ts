@@ -50,6 +50,7 @@ function createProgram(done: (exitCode: number) => void): Command {
   addLooks(program, done);
   addAdministration(program);
   addJournal(program, done);
+  addRetention(program, done);
   addRest(program, done);
   return program;
 }
@@ -241,6 +242,29 @@ function addJournal(program: Command, done: (exitCode: number) => void): void {
     .addOption(configFileOption())
     .addOption(fileOption())
     .action(async (target: string, flags: Flags) => done(await (await import('./journal.ts')).backUp(target, choice(flags))));
+}
+
+function addRetention(program: Command, done: (exitCode: number) => void): void {
+  const group = program.command('retention').description('old versions, where their plane keeps them');
+  type Flags = Client & { reason?: string; by?: string };
+  const act = async (what: 'plan' | 'run', model: string, flags: Flags): Promise<void> =>
+    done(await (await import('./retention.ts')).retention(what, model, { ...flags, reason: flags.reason ?? '', by: flags.by ?? 'cli' }));
+  group
+    .command('plan')
+    .argument('<model>')
+    .description('what would be deleted now, and why the rest stays; changes nothing; exit 2 when something would be deleted')
+    .addOption(urlOption())
+    .addOption(outputOption())
+    .action(async (model: string, flags: Flags) => await act('plan', model, flags));
+  group
+    .command('run')
+    .argument('<model>')
+    .description('delete it now, whatever the mode')
+    .addOption(urlOption())
+    .addOption(outputOption())
+    .requiredOption('--reason <text>', 'why; journalled')
+    .addOption(new Option('--by <name>', 'who').default('cli'))
+    .action(async (model: string, flags: Flags) => await act('run', model, flags));
 }
 
 function scopeOf(model: string | undefined, all: boolean | undefined): string {

@@ -4,6 +4,7 @@ import { createApp } from '../app/create.ts';
 import { startJobs } from '../app/jobs.ts';
 import { AppQueries } from '../app/queries.ts';
 import { Reloader } from '../app/reloader.ts';
+import { Retention } from '../app/retention.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Log } from '../domain/ports.ts';
 import { createLog, type LogFormat, type LogLevel } from '../telemetry/log.ts';
@@ -44,9 +45,11 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   const { app } = created;
   const stopping = new AbortController();
   const reloader = new Reloader(config, { load: async () => await loadConfig(config.file, registries), apply: created.apply, clock: realClock, log, metrics });
+  const retention = new Retention(app, { clock: realClock, log: log.child({ component: 'retention' }) });
   const web = createWebServer({
     queries: new AppQueries(app, realClock),
     actions: new AppActions(app, { clock: realClock, teller: created.teller, metrics }),
+    retention,
     metrics,
     health: { ready: async () => ({ reasons: stopping.signal.aborted ? ['stopping'] : created.unready() }) },
     adminApi: { enabled: flags.enableAdminApi },
@@ -56,7 +59,7 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   try {
     const { host, port } = await web.listen(flags.listenAddress);
     created.start();
-    const jobs = startJobs({ app, clock: realClock, log, metrics, sink: created.outbox, retentionMs: () => reloader.config.journal.retentionMs });
+    const jobs = startJobs({ app, retention, clock: realClock, log, metrics, sink: created.outbox, retentionMs: () => reloader.config.journal.retentionMs });
     const polling = flags.autoReload ? reloader.poll(flags.autoReloadIntervalMs, stopping.signal) : Promise.resolve();
     const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
     log.info({ url, models: config.models.length, dry_run: flags.dryRun }, 'rollbackd is up');

@@ -3,6 +3,7 @@ import type { Attribution, Model, QualitySource, RollbackPolicy, Signals, SmokeR
 import { defaultPolicy, toOverrides } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
 import type { PresetSubject } from './presets/preset.ts';
+import { toRetention } from './retention-schema.ts';
 import type { ParsedModel } from './schema.ts';
 
 const unitSeconds = { seconds: 1, milliseconds: 1e-3, microseconds: 1e-6, nanoseconds: 1e-9 } as const;
@@ -26,6 +27,7 @@ export function toModel(parsed: ParsedModel, plane: Readonly<Record<string, unkn
     quality: toQuality(parsed, plane),
     rollback: toPolicy(parsed.rollback),
     smokeTest: parsed.smoke_test === undefined ? null : toSmokeTest(parsed.smoke_test, folder),
+    retention: parsed.retention === undefined ? null : toRetention(parsed.retention),
     links: parsed.links,
   };
 }

@@ -5,6 +5,7 @@ import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
 import { matcher, regexFault } from './matchers.ts';
 import { rollbackSchema } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
+import { retentionSchema } from './retention-schema.ts';
 import { duration, entityName, filePath, flag, labelName, labels, text, wholeNumber } from './scalars.ts';
 import { template } from './template-schema.ts';
 
@@ -203,6 +204,9 @@ export const modelSchema = z
       .default({})
       .meta({ description: 'Defaults for every rule of this model that has a rollback block. Default: dry_run to last_known_good.' }),
     smoke_test: smokeTest.optional().meta({ description: 'Asked of the target before traffic moves, where the plane can, and after. Default: none.' }),
+    retention: retentionSchema
+      .optional()
+      .meta({ description: 'Old versions deleted where the plane keeps them, after a dry run. Default: none, nothing is deleted.' }),
     links: z
       .record(z.string().regex(/^[\w-]+$/, 'expected a word as the name of a link'), template(linkVariables), { error: 'expected a map of names to URLs' })
       .default({})

@@ -40,6 +40,17 @@ export type JournalEvent =
   | { readonly type: 'quarantine_lifted'; readonly model: string; readonly version: string; readonly by: string; readonly atMs: number }
   | { readonly type: 'paused'; readonly pause: Pause }
   | { readonly type: 'resumed'; readonly model: string | null; readonly by: string; readonly atMs: number }
+  /** Retention of one version in one store: `begun` before it is sent, then what became of it. */
+  | {
+      readonly type: 'version_retention';
+      readonly model: string;
+      readonly store: string;
+      readonly version: string;
+      readonly by: string;
+      readonly atMs: number;
+      readonly state: 'begun' | 'deleted' | 'kept' | 'unknown';
+      readonly detail: string;
+    }
   /** States that changed in a turn; `null` values forget a state. Key: `<rule> <version>`. */
   | { readonly type: 'rule_states'; readonly states: Readonly<Record<string, RuleState | null>> }
   | { readonly type: 'plane_memory'; readonly plane: string; readonly values: Readonly<Record<string, unknown>>; readonly atMs: number }

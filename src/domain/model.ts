@@ -1,3 +1,5 @@
+import type { RetentionPolicy } from './retention.ts';
+
 /** How far rollbackd may go: act, only write down what it would do, or nothing. */
 export type RollbackMode = 'enforce' | 'dry_run' | 'off';
 
@@ -115,6 +117,8 @@ export type Model = {
   readonly quality: QualitySource | null;
   readonly rollback: RollbackPolicy;
   readonly smokeTest: SmokeTest | null;
+  /** How many versions are kept; `null`: nothing is deleted. */
+  readonly retention: RetentionPolicy | null;
   /** Templates: git_tag, changelog, runbook … */
   readonly links: Readonly<Record<string, string>>;
 };

@@ -5,6 +5,7 @@ import type { Answer, ExprQuestion, HistoryPoint, QualityQuestion, Question } fr
 import type { SmokeTest } from './model.ts';
 import type { Observation } from './observation.ts';
 import type { LedgerEntry, OutboxMessage, Pause, QuarantineEntry } from './records.ts';
+import type { StoredVersion } from './retention.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from './step.ts';
 import type { RuleState } from './verdict.ts';
 
@@ -95,20 +96,12 @@ export interface ControlPlane {
   close(): Promise<void>;
 }
 
-/** A version as it is kept, loaded or not. */
-export type StoredVersion = {
-  /** As the store writes it. */
-  readonly id: string;
-  /** ms since 1970; `null`: the store does not tell. */
-  readonly createdMs: number | null;
-  /** Why the store itself wants it kept (an alias, a tag), `null` when it does not. */
-  readonly keep: string | null;
-};
-
 /** Keeps versions: a registry, a folder. What serves, and what may be gone back to, the application knows. */
 export interface VersionStore {
   /** For people: kind and place, unique on its plane. */
   readonly name: string;
+  /** What it wants kept, every other store of the model keeps too; while it cannot be asked, none of them deletes. */
+  readonly isAuthority: boolean;
   /** The store's name of a version that the plane serves; `null` when it has none by its rules. */
   idOf(target: PlaneTarget, serving: string): string | null;
   /** Newest first. @throws {PlaneError}, also when the store cannot be reached from here */

@@ -93,6 +93,22 @@ export type RuleGroupView = {
   readonly rules: readonly RuleView[];
 };
 
+/** What retention does, or would do, in one place where versions are kept. */
+export type RetentionStoreView = {
+  readonly store: string;
+  /** Why it could not be looked at; then nothing is deleted there. */
+  readonly error: string | null;
+  readonly versions: readonly {
+    readonly version: string;
+    readonly created: Instant | null;
+    /** Why it stays, `null` when it is (or would be) deleted. */
+    readonly keep: string | null;
+    /** What became of it; `null` in a plan, and for what stays. */
+    readonly outcome: string | null;
+  }[];
+};
+export type RetentionView = { readonly model: string; readonly mode: 'enforce' | 'dry_run' | 'off'; readonly stores: readonly RetentionStoreView[] };
+
 export type ListFilter = { readonly model?: string; readonly limit: number };
 
 /** What can be read; the application implements it. Lists newest first. */
@@ -137,6 +153,14 @@ export class ApiError extends Error {
     this.errorType = errorType;
     this.status = status;
   }
+}
+
+/** Old versions of a model; the application implements it. */
+export interface RetentionActions {
+  /** What would be deleted now. @throws {ApiError} when that cannot be told */
+  plan(model: string): Promise<RetentionView>;
+  /** Deletes it, whatever the mode: who asks has opted in. @throws {ApiError} when it may not run now */
+  run(model: string, request: Request): Promise<RetentionView>;
 }
 
 export interface Health {

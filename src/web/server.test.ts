@@ -81,6 +81,10 @@ function aServer(changes: Partial<WebDeps> = {}) {
   const { app } = createWebServer({
     queries,
     actions,
+    retention: {
+      plan: async (model) => note(['plan retention', model], { model, mode: 'dry_run' as const, stores: [] }),
+      run: async (model, request) => note(['run retention', model, request], { model, mode: 'dry_run' as const, stores: [] }),
+    },
     metrics: { render: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'up 1\n' }) },
     health: { ready: async () => ({ reasons: [] }) },
     adminApi: { enabled: true },

@@ -5,11 +5,12 @@ import { parseDuration } from '../domain/duration.ts';
 import { viewDecision, viewEpisode } from '../domain/episode-view.ts';
 import type { Log } from '../domain/ports.ts';
 import { guardAdmin, refuseForeignPage } from './admin-guard.ts';
-import { type Actions, ApiError, type Health, type Lifecycle, type Queries } from './api.ts';
+import { type Actions, ApiError, type Health, type Lifecycle, type Queries, type RetentionActions } from './api.ts';
 
 export type WebDeps = {
   readonly queries: Queries;
   readonly actions: Actions;
+  readonly retention: RetentionActions;
   /** Answer to `GET /metrics`. */
   readonly metrics: { render(): Promise<{ readonly contentType: string; readonly body: string }> };
   readonly health: Health;
@@ -72,6 +73,7 @@ export function createWebServer(deps: WebDeps): WebServer {
   });
   addManagement(app, deps);
   addQueries(app, deps.queries);
+  app.get<{ Params: { name: string } }>('/api/v1/models/:name/retention', async ({ params }) => success(await deps.retention.plan(params.name)));
   addActions(app, deps);
   return {
     app,
@@ -143,7 +145,7 @@ function addQueries(app: FastifyInstance, queries: Queries): void {
   app.get('/api/v1/alerts', async () => success(await queries.alerts()));
 }
 
-function addActions(app: FastifyInstance, { actions, adminApi }: WebDeps): void {
+function addActions(app: FastifyInstance, { actions, retention, adminApi }: WebDeps): void {
   /** The guard runs before the body is read. */
   const post = <Body>(path: string, body: z.ZodType<Body>, act: (key: string, body: Body) => Promise<unknown>): void => {
     app.post<{ Params: { key: string } }>(
@@ -159,6 +161,7 @@ function addActions(app: FastifyInstance, { actions, adminApi }: WebDeps): void 
   post('models/:key/pause', bodies.pause, async (model, { for: forMs, ...request }) => await actions.pause(model, { ...request, forMs }));
   post('models/:key/resume', bodies.plain, async (model, request) => await actions.resume(model, request));
   post('models/:key/unpin', bodies.plain, async (model, request) => await actions.unpin(model, request));
+  post('models/:key/retention', bodies.plain, async (model, request) => await retention.run(model, request));
   post('models/:key/rollback', bodies.rollback, async (model, request) => viewEpisode(await actions.rollback(model, request)));
   post('rollbacks/:key/approve', bodies.plain, async (id, request) => viewEpisode(await actions.approve(id, request)));
   post('rollbacks/:key/reject', bodies.plain, async (id, request) => viewEpisode(await actions.reject(id, request)));

@@ -65,6 +65,7 @@ export function aModel(changes: Partial<Model> = {}): Model {
     quality: null,
     rollback: aPolicy(),
     smokeTest: null,
+    retention: null,
     links: {},
     ...changes,
   };

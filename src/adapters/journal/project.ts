@@ -66,6 +66,8 @@ export async function project(db: Db, { seq, event }: Placed): Promise<void> {
         .where('model', '=', event.model ?? '')
         .execute();
       return;
+    case 'version_retention':
+      return;
     case 'rule_states':
       return await upsertRuleStates(db, event.states);
     case 'plane_memory':

@@ -102,7 +102,7 @@ describe('mlflow', () => {
     const observation = await observe(planeAt(server.url));
 
     expect(observation.versions).toHaveLength(620);
-    expect(observation.versions.at(-1)).toEqual({ id: '1', state: 'available' });
+    expect(observation.versions.at(-1)).toEqual({ id: '1', state: 'unloaded' });
   });
 
   it('shows what is registered but not ready', async () => {
@@ -299,6 +299,85 @@ describe('mlflow', () => {
     const plane = planeAt(server.url, { http_config: { authorization: { credentials: secret } } });
 
     await expect(observe(plane)).rejects.toMatchObject({ message: expect.stringContaining('token <secret> is odd') as string });
+  });
+});
+
+describe('versions that MLflow keeps', () => {
+  async function storeOf(server: MlflowServer, settings: Record<string, unknown> = {}) {
+    const [store] = planeAt(server.url, settings).stores();
+    if (store === undefined) throw new Error('no store');
+    return store;
+  }
+
+  it('are wanted kept by aliases, a tag and stages', async () => {
+    await using server = await startRegistry();
+    const { aliases, versions } = server.state.model('fraud');
+    aliases.set('shadow', 3);
+    versions.get(2)?.tags.set('keep', 'for the audit');
+    versions.get(1)?.tags.set('keep', 'false');
+    Object.assign(versions.get(4) ?? {}, { stage: 'Production' });
+    Object.assign(versions.get(5) ?? {}, { status: 'PENDING_REGISTRATION' });
+
+    const found = await (await storeOf(server)).list(target, ever);
+
+    expect(found.map(({ id, keep }) => `${id}: ${keep}`)).toEqual([
+      '7: alias champion points to it',
+      '6: null',
+      '5: it is being registered',
+      '4: it is in stage Production',
+      '3: alias shadow points to it',
+      '2: it is tagged keep',
+      '1: null',
+    ]);
+    expect(found[0]?.createdMs).toBe(server.state.model('fraud').versions.get(7)?.createdMs);
+  });
+
+  it('are looked at again before one is deleted', async () => {
+    await using server = await startRegistry();
+    server.state.model('fraud').aliases.set('shadow', 1);
+
+    expect(await (await storeOf(server)).delete(target, '1', ever)).toEqual({ kind: 'conflict', class: 'permanent', detail: 'alias shadow points to it' });
+    expect(server.writes).toEqual([]);
+  });
+
+  it('leave no alias behind that leads nowhere', async () => {
+    await using server = await startRegistry();
+    server.behaviour.danglingAliases = true;
+    server.fail({ route: /DELETE model-versions\/delete/, meanwhile: () => void server.state.model('fraud').aliases.set('late', 1) });
+
+    const outcome = await (await storeOf(server)).delete(target, '1', ever);
+
+    expect(outcome).toEqual({ kind: 'applied', detail: 'deleted from fraud; its artifacts stay; took away what pointed to it: alias late' });
+    expect([...server.state.model('fraud').aliases.keys()]).toEqual(['champion']);
+    expect(await (await storeOf(server)).delete(target, '1', ever)).toMatchObject({ kind: 'already' });
+  });
+
+  it('are deleted by who has MANAGE only', async () => {
+    await using server = await startRegistry();
+    server.users = new Map([['editor:pw', 'EDIT']]);
+    const store = await storeOf(server, { http_config: { basic_auth: { username: 'editor', password: 'pw' } } });
+
+    expect(await store.delete(target, '1', ever)).toMatchObject({
+      kind: 'rejected',
+      class: 'auth',
+      detail: expect.stringContaining('this user needs MANAGE on registered model "fraud"') as string,
+    });
+  });
+
+  it('may be gone although the answer was lost', async () => {
+    await using server = await startRegistry();
+    server.fail({ route: /DELETE model-versions\/delete/, loseAnswer: true });
+    const store = await storeOf(server);
+
+    expect(await store.delete(target, '1', ever)).toMatchObject({ kind: 'indeterminate' });
+    expect(await store.delete(target, '1', ever)).toMatchObject({ kind: 'already' });
+  });
+
+  it('are named as registry_version says', async () => {
+    await using server = await startRegistry();
+    const mapped = { model: 'fraud', plane: mlflowKeys.parse({ registry_version: 'fraud-(\\d+)' }) };
+
+    expect([(await storeOf(server)).idOf(mapped, 'fraud-7'), (await storeOf(server)).idOf(mapped, '7')]).toEqual(['7', null]);
   });
 });
 

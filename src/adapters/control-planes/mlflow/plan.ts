@@ -41,7 +41,7 @@ export function planSteps(target: PlaneTarget, observation: Observation, desired
 function obstacleTo(to: string, { registeredModel }: Names, observation: Observation): string | null {
   const found = observation.versions.find((version) => version.id === to);
   if (found === undefined || found.state === 'absent') return `MLflow has no version ${to} of registered model ${registeredModel}`;
-  if (found.state === 'available') return null;
+  if (found.state === 'available' || found.state === 'unloaded') return null;
   return `version ${to} of ${registeredModel} is ${found.state}${found.detail === undefined ? '' : `: ${found.detail}`}`;
 }
 

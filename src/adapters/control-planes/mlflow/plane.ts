@@ -40,7 +40,7 @@ export class MlflowPlane implements ControlPlane {
     const [aliases, found] = await this.#read(registeredModel, options.thorough ? pages.thorough : pages.quick, signal);
     const routes = this.#withAlias(aliases, alias);
     const present = lookUp(routes, alias) ?? null;
-    const versions = found.map(toObservation);
+    const versions = found.map((version) => toObservation(version, present));
     // Servers may have loaded a version before somebody deleted it.
     if (present !== null && !versions.some(({ id }) => id === present)) versions.unshift(await this.#missing(registeredModel, present, signal));
     const serving = present === null ? [] : [{ version: present, share: 1 }];
@@ -108,7 +108,9 @@ export class MlflowPlane implements ControlPlane {
 
   async #missing(name: string, version: string, signal: AbortSignal): Promise<VersionObservation> {
     const found = await this.#client.version(name, version, signal);
-    return found === null ? { id: version, state: 'absent', detail: 'the alias dangles: MLflow has no such version (any more)' } : toObservation(found);
+    return found === null
+      ? { id: version, state: 'absent', detail: 'the alias dangles: MLflow has no such version (any more)' }
+      : toObservation(found, version);
   }
 
   /** Read, check, write, read: MLflow has no compare-and-set. Who else moves it is told, not fought. */
@@ -180,9 +182,10 @@ function foreign(detail: string): ApplyOutcome {
   return { kind: 'conflict', class: 'permanent', detail };
 }
 
-function toObservation({ version, status, status_message: words }: MlflowVersion): VersionObservation {
+/** What is registered is not loaded: only the version that the alias points to counts as held by somebody. */
+function toObservation({ version, status, status_message: words }: MlflowVersion, aliased: string | null): VersionObservation {
   const detail = words === '' ? {} : { detail: words };
-  if (status === 'READY') return { id: version, state: 'available' };
+  if (status === 'READY') return { id: version, state: version === aliased ? 'available' : 'unloaded' };
   if (status === 'PENDING_REGISTRATION') return { id: version, state: 'pending', ...detail };
   return { id: version, state: 'failed', ...detail, ...(words === '' ? { detail: status } : {}) };
 }

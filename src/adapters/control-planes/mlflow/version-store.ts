@@ -1,4 +1,5 @@
-import { PlaneError, type PlaneTarget, type StoredVersion, type VersionStore } from '../../../domain/ports.ts';
+import { PlaneError, type PlaneTarget, type VersionStore } from '../../../domain/ports.ts';
+import type { StoredVersion } from '../../../domain/retention.ts';
 import type { ApplyOutcome } from '../../../domain/step.ts';
 import type { MlflowVersion } from '../../mlflow/answers.ts';
 import type { MlflowClient } from '../../mlflow/client.ts';
@@ -11,6 +12,7 @@ const no: ReadonlySet<string> = new Set(['false', 'no', '0', 'off']);
 
 /** Versions of a registered model. Deleting one is soft in MLflow: its artifacts stay where they are. */
 export class MlflowVersionStore implements VersionStore {
+  readonly isAuthority = true;
   readonly #client: MlflowClient;
 
   constructor(client: MlflowClient) {
@@ -38,7 +40,7 @@ export class MlflowVersionStore implements VersionStore {
       const [aliases, version] = await Promise.all([this.#client.aliases(registeredModel, signal), this.#client.version(registeredModel, id, signal)]);
       if (version === null) return { kind: 'already', detail: 'MLflow has no such version (any more)' };
       const keep = reasonToKeep(version, aliases);
-      if (keep !== null) return { kind: 'conflict', class: 'permanent', detail: `kept: ${keep}` };
+      if (keep !== null) return { kind: 'conflict', class: 'permanent', detail: keep };
       await this.#client.deleteVersion(registeredModel, id, signal);
       if ((await this.#client.version(registeredModel, id, signal)) !== null)
         return { kind: 'indeterminate', class: 'indeterminate', detail: 'MLflow said it is deleted, and still shows it' };

@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { clone } from '@bufbuild/protobuf';
 import { lookUp } from '../../../domain/lookup.ts';
 import type { EndpointObservation, Observation, VersionObservation } from '../../../domain/observation.ts';
-import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
+import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget, type VersionStore } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { Mutex } from '../mutex.ts';
 import { type Address, type Resolve, resolveAddresses } from './addresses.ts';
@@ -18,6 +18,7 @@ import { type Mutation, mutationOf } from './mutation.ts';
 import { combine, type EndpointTruth } from './observed.ts';
 import { fileEndpoint, planSteps } from './plan.ts';
 import type { TensorFlowServingConfig } from './schema.ts';
+import { VersionFolderStore, versionsNamed } from './version-store.ts';
 
 /** A list read together with what we changed in it; or why it could not be read. */
 type Truth = { readonly base: BaseList; readonly memory: MemorySnapshot };
@@ -113,6 +114,26 @@ export class TensorFlowServingPlane implements ControlPlane {
 
   check(step: Step, before: Observation, now: Observation, sinceMs: number): StepCheck {
     return checkStep(step, before, now, sinceMs, this.#patience);
+  }
+
+  stores(): readonly VersionStore[] {
+    return [
+      new VersionFolderStore({
+        entryOf: async (target) => await this.#entryOf(target),
+        observe: async (target, signal) => await this.observe(target, { thorough: false }, signal),
+      }),
+    ];
+  }
+
+  /** The model's entry, with every version that the list or our changes of it name. */
+  async #entryOf(target: PlaneTarget): Promise<{ entry: BaseEntry; named: readonly string[] }> {
+    const { base, memory } = await this.#readTruth();
+    const entry = base.entries.get(nameOf(target));
+    if (entry === undefined) throw new PlaneError('permanent', `model ${nameOf(target)} is not in ${base.source}`);
+    const addresses = await resolveAddresses(this.#config.endpoints, this.#resolve);
+    const original = memory.original(entry.name);
+    const states = [entry.state, ...addresses.map(({ name }) => memory.truth(entry, name)), ...(original === null ? [] : [original.state])];
+    return { entry, named: states.flatMap(versionsNamed) };
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,49 @@
+import cron from 'node-cron';
+import { afterEach, expect, it } from 'vitest';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FakePlane } from '../../test/support/fake-plane.ts';
+import { FakeSource } from '../../test/support/fake-source.ts';
+import { setStage, silentLog } from '../../test/support/stage.ts';
+import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
+import type { RetentionPolicy } from '../domain/retention.ts';
+import { VersionJobs } from './jobs.ts';
+import { Retention } from './retention.ts';
+
+const policy: RetentionPolicy = { mode: 'dry_run', keep: 5, minAgeMs: 0, schedule: '0 3 * * *', maxDeletions: 10 };
+let close: () => Promise<void> = async () => undefined;
+afterEach(async () => await close());
+
+/** Retention jobs there are, with their schedule. */
+const jobs = (): string[] => [...cron.getTasks().values()].flatMap((task) => (task.name?.startsWith('version-retention ') === true ? [task.name] : []));
+
+it('has a job per model with retention, and follows a reload', async () => {
+  const clock = new FakeClock();
+  const journal = await openMemoryJournal({ clock });
+  const { app, runtime, model } = await setStage({
+    clock,
+    journal,
+    plane: new FakePlane({ clock, serving: '1' }),
+    source: new FakeSource(),
+    model: { retention: policy },
+  });
+  const asked: string[] = [];
+  const retention = new Retention(app, { clock, log: silentLog });
+  retention.scheduled = async (name) => void asked.push(name);
+  const versions = new VersionJobs({ app, retention });
+  close = async () => {
+    await versions.stop();
+    await app.stop(0);
+    await journal.close();
+  };
+
+  versions.follow();
+  versions.follow();
+  const before = jobs();
+  await [...cron.getTasks().values()].find((task) => task.name === 'version-retention fraud')?.execute();
+  await app.replaceRuntime({ ...runtime, models: new Map([['fraud', { ...model, retention: { ...policy, mode: 'off' as const } }]]) });
+  versions.follow();
+
+  expect(before).toEqual(['version-retention fraud']);
+  expect(asked).toEqual(['fraud']);
+  expect(jobs()).toEqual([]);
+});
