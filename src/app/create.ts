@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { realClock } from '../adapters/clock/real-clock.ts';
 import { controlPlaneKinds } from '../adapters/control-planes/index.ts';
 import { openConfiguredJournal, openPostgresLease } from '../adapters/journal/index.ts';
+import { type LeaseDeps, leaseKinds } from '../adapters/leases/index.ts';
 import { receiverKinds } from '../adapters/notify/index.ts';
 import { createOutbox } from '../adapters/notify/outbox.ts';
 import type { ClosableSender } from '../adapters/notify/receiver-kind.ts';
@@ -12,7 +13,8 @@ import { sourcePlugins } from '../adapters/sources/index.ts';
 import type { SourcePlugin } from '../adapters/sources/source-plugin.ts';
 import type { Config } from '../config/config.ts';
 import { commandEnvironment, environment } from '../config/env.ts';
-import type { Clock, ControlPlane, Journal, Log, PlaneDeps, SmokeRunner, Source } from '../domain/ports.ts';
+import { lookUp } from '../domain/lookup.ts';
+import type { Clock, ControlPlane, Journal, LeaseLock, Log, PlaneDeps, SmokeRunner, Source } from '../domain/ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { App } from './app.ts';
 import { Elector, type Office } from './elector.ts';
@@ -151,22 +153,37 @@ async function createElector(config: Config, options: CreateOptions, { clock, ow
   // A journal that is handed in writes already.
   if (leaderElection === null || journal.kind !== 'postgres' || options.journal !== undefined) return null;
   const { leaseDurationMs, renewDeadlineMs, retryPeriodMs } = leaderElection;
-  const lock = await openPostgresLease({
-    urlFile: journal.urlFile,
-    // A host may run several, and a pod's name may come again.
-    holder: `${hostname()}/${randomUUID().slice(0, 8)}`,
-    leaseDurationMs,
-    queryTimeoutMs: Math.min(5_000, renewDeadlineMs / 2),
-  });
+  // A host may run several, and a pod's name may come again.
+  const holder = `${hostname()}/${randomUUID().slice(0, 8)}`;
+  const monotonicMs = (): number => performance.now();
+  const log = options.log.child({ component: 'leader' });
+  const lock =
+    leaderElection.lease === null
+      ? await openPostgresLease({ urlFile: journal.urlFile, holder, leaseDurationMs, queryTimeoutMs: Math.min(5_000, renewDeadlineMs / 2) })
+      : await openLease(leaderElection.lease, {
+          clock,
+          log,
+          monotonicMs,
+          holder,
+          leaseDurationMs,
+          environment: environment(),
+          signal: AbortSignal.timeout(30_000),
+        });
   owned.defer(async () => await lock.close());
   return new Elector({
     lock,
     ...{ leaseDurationMs, renewDeadlineMs, retryPeriodMs },
     clock,
-    monotonicMs: () => performance.now(),
+    monotonicMs,
     random: options.random ?? Math.random,
-    log: options.log.child({ component: 'leader' }),
+    log,
   });
+}
+
+async function openLease({ kind, settings }: { readonly kind: string; readonly settings: unknown }, deps: LeaseDeps): Promise<LeaseLock> {
+  const plugin = lookUp(leaseKinds, kind);
+  if (plugin === undefined) throw new Error(`no kind of lease "${kind}"`);
+  return await plugin.open(settings, deps);
 }
 
 /** Only the control planes of a configuration, for commands that look at one; they remember nothing of earlier episodes unless `memory` says so. */

@@ -1,4 +1,5 @@
 import { controlPlaneKinds } from '../adapters/control-planes/index.ts';
+import { leaseKinds } from '../adapters/leases/index.ts';
 import { receiverKinds } from '../adapters/notify/index.ts';
 import { sourcePlugins } from '../adapters/sources/index.ts';
 import type { Registries } from '../config/schema.ts';
@@ -14,5 +15,6 @@ export const registries: Registries = {
   controlPlanes: Object.fromEntries(
     [...controlPlaneKinds].map(([kind, plugin]) => [kind, { schema: plugin.config, planeKeys: plugin.planeKeys, actuator: plugin.actuator }]),
   ),
+  leases: leaseKinds,
   receivers: Object.fromEntries([...receiverKinds].map(([key, plugin]) => [key, { schema: plugin.config }])),
 };

@@ -14,7 +14,13 @@ export type JournalConfig = ({ readonly kind: 'sqlite'; readonly path: string } 
 };
 
 /** `leaseDurationMs` > `renewDeadlineMs` > 1.2 × `retryPeriodMs`. */
-export type LeaderElectionConfig = { readonly leaseDurationMs: number; readonly renewDeadlineMs: number; readonly retryPeriodMs: number };
+export type LeaderElectionConfig = {
+  readonly leaseDurationMs: number;
+  readonly renewDeadlineMs: number;
+  readonly retryPeriodMs: number;
+  /** `null`: a row of the journal's database. */
+  readonly lease: { readonly kind: string; readonly settings: unknown } | null;
+};
 
 /** The daemon's file and its rule files, checked as a whole, all defaults filled in. Durations in ms, paths absolute. */
 export type Config = {

@@ -63,7 +63,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
       evaluationIntervalMs: value.global.evaluation_interval,
       globalLabels,
       journal: toJournal(value.journal, folder),
-      leaderElection: value.journal.postgres === undefined ? null : toLeaderElection(value.leader_election),
+      leaderElection: value.journal.postgres === undefined ? null : toLeaderElection(value.leader_election, registries),
       sources: value.sources.map((entry) => pluginConfig(entry, registries.sources)),
       controlPlanes: value.control_planes.map((entry) => pluginConfig(entry, registries.controlPlanes)),
       models: value.models.map((model, i) => toModel(model, planes[i] ?? {}, folder)),
@@ -85,8 +85,10 @@ function toJournal({ sqlite, postgres, retention }: ParsedConfig['journal'], fol
   return { kind: 'sqlite', path: sqlite?.path ?? resolve(folder, '../data/rollbackd.db'), retentionMs: retention };
 }
 
-function toLeaderElection(parsed: ParsedConfig['leader_election']): LeaderElectionConfig {
-  return { leaseDurationMs: parsed.lease_duration, renewDeadlineMs: parsed.renew_deadline, retryPeriodMs: parsed.retry_period };
+function toLeaderElection(parsed: ParsedConfig['leader_election'], registries: Registries): LeaderElectionConfig {
+  const kind = Object.keys(registries.leases).find((key) => parsed[key] !== undefined);
+  const lease = kind === undefined ? null : { kind, settings: parsed[kind] };
+  return { leaseDurationMs: parsed.lease_duration, renewDeadlineMs: parsed.renew_deadline, retryPeriodMs: parsed.retry_period, lease };
 }
 
 function checkLeaderElection(yaml: YamlFile, plain: unknown): void {

@@ -19,6 +19,8 @@ export type Registries = {
   >;
   /** Key under `receivers[]`, such as `slack_configs` → schema of one entry of that list. */
   readonly receivers: Readonly<Record<string, { readonly schema: z.ZodType }>>;
+  /** Key under `leader_election`, such as `kubernetes_lease` → schema of its settings. */
+  readonly leases: Readonly<Record<string, { readonly schema: z.ZodType }>>;
 };
 
 const metricName = z
@@ -307,27 +309,37 @@ function receiver(kinds: Registries['receivers']): z.ZodType<{ name: string } & 
 }
 
 /** As in client-go: the names, the defaults and what must hold between them. @see https://pkg.go.dev/k8s.io/client-go/tools/leaderelection */
-const leaderElection = z
-  .strictObject({
-    lease_duration: duration({ minMs: 3000, minText: '3s' })
-      .default(15_000)
-      .meta({ description: 'A leader that is not heard of for this long is replaced; 3s or more. Default: 15s.', default: '15s' }),
-    renew_deadline: duration({ minMs: 1000, minText: '1s' }).default(10_000).meta({
-      description:
-        'A leader that could not renew for this long stops acting; less than lease_duration, the difference is what a request may take. Default: 10s.',
-      default: '10s',
-    }),
-    retry_period: duration({ minMs: 100, minText: '100ms' })
-      .default(2_000)
-      .meta({ description: 'Time between two tries to take or renew; less than renew_deadline / 1.2. Default: 2s.', default: '2s' }),
-  })
-  .check(
-    always((value, refuse) => {
-      const [lease = 15_000, renew = 10_000, retry = 2_000] = ['lease_duration', 'renew_deadline', 'retry_period'].map((key) => millisecondsOf(value[key]));
-      if (renew >= lease) refuse('renew_deadline', 'expected less than lease_duration');
-      else if (retry * 1.2 >= renew) refuse('retry_period', 'expected less than renew_deadline / 1.2');
-    }),
-  );
+const leaderElectionTimes = {
+  lease_duration: duration({ minMs: 3000, minText: '3s' })
+    .default(15_000)
+    .meta({ description: 'A leader that is not heard of for this long is replaced; 3s or more. Default: 15s.', default: '15s' }),
+  renew_deadline: duration({ minMs: 1000, minText: '1s' }).default(10_000).meta({
+    description: 'A leader that could not renew for this long stops acting; less than lease_duration, the difference is what a request may take. Default: 10s.',
+    default: '10s',
+  }),
+  retry_period: duration({ minMs: 100, minText: '100ms' })
+    .default(2_000)
+    .meta({ description: 'Time between two tries to take or renew; less than renew_deadline / 1.2. Default: 2s.', default: '2s' }),
+};
+
+type LeaderElectionTimes = { [Key in keyof typeof leaderElectionTimes]: z.output<(typeof leaderElectionTimes)[Key]> };
+
+function leaderElection(kinds: Registries['leases']): z.ZodType<LeaderElectionTimes & Record<string, unknown>> {
+  const shape: Record<string, z.ZodType> = { ...leaderElectionTimes };
+  for (const [kind, { schema }] of Object.entries(kinds))
+    shape[kind] = schema
+      .optional()
+      .meta({ description: `The lease is a ${kind.replaceAll('_', ' ')} instead of a row of the journal’s database. Default: none.` });
+  return z.strictObject(shape).check(electionCheck, atMostOneOf(Object.keys(kinds), 'found a second lease, expected one')) as unknown as z.ZodType<
+    LeaderElectionTimes & Record<string, unknown>
+  >;
+}
+
+const electionCheck = always((value, refuse) => {
+  const [lease = 15_000, renew = 10_000, retry = 2_000] = ['lease_duration', 'renew_deadline', 'retry_period'].map((key) => millisecondsOf(value[key]));
+  if (renew >= lease) refuse('renew_deadline', 'expected less than lease_duration');
+  else if (retry * 1.2 >= renew) refuse('retry_period', 'expected less than renew_deadline / 1.2');
+});
 
 function millisecondsOf(value: unknown): number | undefined {
   if (typeof value === 'number') return value;
@@ -378,7 +390,7 @@ export function configSchema(registries: Registries) {
       .check(atMostOneOf(['sqlite', 'postgres'], 'found sqlite and postgres, expected one of them'))
       .prefault({})
       .meta({ description: 'Where everything is written down. Default: sqlite at ../data/rollbackd.db.' }),
-    leader_election: leaderElection
+    leader_election: leaderElection(registries.leases)
       .prefault({})
       .meta({ description: 'How the replicas of one postgres journal agree which of them acts. Not for sqlite. Default: by a row of that database.' }),
     sources: z

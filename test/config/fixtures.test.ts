@@ -104,7 +104,12 @@ describe('good settings', () => {
     const { config } = await load('postgres.good.yaml');
 
     expect(config?.journal).toEqual({ kind: 'postgres', urlFile: join(folder, 'journal-url'), retentionMs: 30 * 86_400_000 });
-    expect(config?.leaderElection).toEqual({ leaseDurationMs: 30_000, renewDeadlineMs: 20_000, retryPeriodMs: 5_000 });
+    expect(config?.leaderElection).toMatchObject({
+      leaseDurationMs: 30_000,
+      renewDeadlineMs: 20_000,
+      retryPeriodMs: 5_000,
+      lease: { kind: 'kubernetes_lease', settings: { name: 'rollbackd', namespace: 'ml', timeout: 5_000 } },
+    });
   });
 
   it('has a hash that equals the fingerprint of its files', async () => {
