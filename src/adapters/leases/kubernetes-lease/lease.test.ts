@@ -20,14 +20,14 @@ class FakeLeases {
 
   async post(path: string, body: Readonly<Record<string, unknown>>): Promise<KubernetesObject> {
     this.#called('POST');
-    expect(path).toBe('/apis/coordination.k8s.io/v1/namespaces/shop/leases');
+    if (path !== '/apis/coordination.k8s.io/v1/namespaces/shop/leases') throw new KubernetesError('permanent', path, { status: 404 });
     if (this.object !== null) throw new KubernetesError('conflict', 'AlreadyExists', { status: 409 });
     return this.#store(body);
   }
 
   async put(path: string, body: Readonly<Record<string, unknown>>): Promise<KubernetesObject> {
     this.#called('PUT');
-    expect(path).toBe('/apis/coordination.k8s.io/v1/namespaces/shop/leases/rollbackd');
+    if (path !== '/apis/coordination.k8s.io/v1/namespaces/shop/leases/rollbackd') throw new KubernetesError('permanent', path, { status: 404 });
     const version = (body['metadata'] as { resourceVersion?: string }).resourceVersion;
     if (version === undefined) throw new KubernetesError('permanent', 'metadata.resourceVersion: must be specified for an update', { status: 422 });
     if (this.object === null) throw new KubernetesError('permanent', 'NotFound', { status: 404 });
@@ -44,9 +44,10 @@ class FakeLeases {
 
   #store(body: Readonly<Record<string, unknown>>): KubernetesObject {
     const spec = body['spec'] as Spec;
-    for (const time of ['acquireTime', 'renewTime']) expect(spec[time]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
-    expect(spec['leaseDurationSeconds']).toBeGreaterThan(0);
-    expect(spec['leaseTransitions']).toBeGreaterThanOrEqual(0);
+    const times = [spec['acquireTime'], spec['renewTime']].map(String);
+    if (!times.every((time) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/.test(time))) throw new KubernetesError('permanent', 'no MicroTime', { status: 400 });
+    if (!(Number(spec['leaseDurationSeconds']) > 0) || !(Number(spec['leaseTransitions']) >= 0))
+      throw new KubernetesError('permanent', 'Invalid', { status: 422 });
     this.#version += 1;
     this.object = {
       ...body,
