@@ -371,6 +371,7 @@ export class EpisodeRunner {
         switchedAtMs,
         rules: actingRules(this.#runtime, stage.model),
         nowMs: clock.nowMs(),
+          names: observation.names,
       });
       signal.throwIfAborted();
       if (recovery.kind === 'recovered') {
@@ -653,6 +654,8 @@ function refuseUndo({ from, to }: Episode, observation: Observation): void {
   const serving = observation.serving.map((share) => share.version);
   // While traffic is split the target had a share before, too.
   if (!hasMoved && serving.includes(from) && serving.every((version) => version === from || version === to)) return;
+  // Nothing serves at all: the step itself may have done it (Seldon's scheduler takes the route of a model away that it cannot place), and what was is better.
+  if (serving.length === 0 && observation.endpoints.every((endpoint) => endpoint.error === undefined)) return;
   throw new GuardHeld('version_changed', `${describeServing(observation)}, so nothing is taken back`);
 }
 

@@ -56,6 +56,31 @@ describe('an episode', () => {
     return episodes[0] as Episode;
   }
 
+  it('takes a step back that left nothing serving at all', async () => {
+    let isDown = false;
+    plane.beforeApply = (step, inverse) => {
+      if (step.phase !== 'switch' && !inverse) return undefined;
+      isDown = !inverse;
+      return inverse ? undefined : { kind: 'rejected', class: 'target_will_not_load', detail: 'no server has room' };
+    };
+    const observe = plane.observe.bind(plane);
+    plane.observe = async (target, options) => {
+      const observation = await observe(target, options);
+      return isDown ? { ...observation, serving: [], endpoints: observation.endpoints.map((endpoint) => ({ ...endpoint, serving: [] })) } : observation;
+    };
+    const { app } = await start();
+
+    await pass(2 * minuteMs);
+
+    expect(await only()).toMatchObject({
+      state: 'failed',
+      outcome: 'failure',
+      detail: expect.stringMatching(/no server has room. Nothing moved: 2 still serves/) as string,
+    });
+    expect(isDown).toBe(false);
+    await app.stop(0);
+  });
+
   it('rolls back, recovers, sticks and succeeds', async () => {
     const { app, finished } = await start();
 

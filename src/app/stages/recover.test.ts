@@ -23,7 +23,12 @@ const limit = { op: 'above_baseline' as const, times: 2, byAtLeast: 0, andAbove:
 const comparing = aRule({ condition: { kind: 'error_ratio', windowMs: 60_000, limit, minRequests: 100 } });
 const evidence = { ...anEpisode().evidence, value: 0.1, baseline: { version: '1', value: 0.01 } };
 
-async function recover(errors: number, rules: readonly Rule[] = [comparing], changes: Partial<Parameters<typeof anEpisode>[0]> = {}) {
+async function recover(
+  errors: number,
+  rules: readonly Rule[] = [comparing],
+  changes: Partial<Parameters<typeof anEpisode>[0]> = {},
+  names?: Readonly<Record<string, string>>,
+) {
   return await judgeRecovery({
     episode: anEpisode({ evidence, ...changes }),
     model: aModel(),
@@ -32,6 +37,7 @@ async function recover(errors: number, rules: readonly Rule[] = [comparing], cha
     rules,
     switchedAtMs: noonMs - 60_000,
     nowMs: noonMs,
+    names,
     signal: new AbortController().signal,
   });
 }
@@ -47,5 +53,12 @@ describe('recovery from a breach against the baseline', () => {
 
     expect(await recover(0, [comparing], other)).toMatchObject({ kind: 'unknown' });
     expect(await recover(0, [comparing, aRule({ id: 'fraud/Fixed', alert: 'Fixed' })], other)).toMatchObject({ kind: 'recovered' });
+  });
+});
+
+describe('recovery where metrics know versions by other names', () => {
+  it('is that of the target by its name there', async () => {
+    expect(await recover(1, [aRule()], { to: 'v1' }, { '1': 'v1' })).toMatchObject({ kind: 'recovered' });
+    expect(await recover(1, [aRule()], { to: 'v1' }, {})).toMatchObject({ kind: 'unknown' });
   });
 });

@@ -20,14 +20,16 @@ export async function judgeRecovery(input: {
   rules: readonly Rule[];
   switchedAtMs: number;
   nowMs: number;
+  /** Metrics' names of versions → versions, as the plane has them now; `undefined`: the same. */
+  names: Readonly<Record<string, string>> | undefined;
   signal: AbortSignal;
 }): Promise<Recovery> {
-  const { episode, model, source, rules, switchedAtMs, nowMs } = input;
+  const { episode, model, source, rules, switchedAtMs, nowMs, names } = input;
   if (source === null) return { kind: 'unknown', reason: 'the source of its numbers is gone from the files' };
   if (rules.length === 0) return { kind: 'recovered', reason: 'no rule of the model acts, so there is nothing to wait for' };
   if (nowMs - switchedAtMs < 1000) return { kind: 'unknown', reason: 'no time has passed since the switch' };
   const plan = new MeasurePlan(nowMs);
-  plan.add({ model, rules, serving: [episode.to], sinceMs: switchedAtMs });
+  plan.add({ model, rules, serving: [episode.to], sinceMs: switchedAtMs, ...(names === undefined ? {} : { names }) });
   const measured = (await plan.measure(source, input.sources, input.signal)).get(model.name) ?? [];
   const all = measured.map(({ rule, byVersion }) => {
     const measurement = byVersion.get(episode.to);
