@@ -371,7 +371,7 @@ export class EpisodeRunner {
         switchedAtMs,
         rules: actingRules(this.#runtime, stage.model),
         nowMs: clock.nowMs(),
-          names: observation.names,
+        names: observation.names,
       });
       signal.throwIfAborted();
       if (recovery.kind === 'recovered') {
