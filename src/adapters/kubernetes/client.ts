@@ -82,6 +82,11 @@ export function createKubernetesClient(access: KubernetesAccess, deps: Kubernete
     access.kubeconfig === undefined
       ? new InCluster(environment, deps.serviceAccountFolder ?? serviceAccountFolder)
       : new Kubeconfig(access.kubeconfig, access, { clock: deps.clock, log: deps.log, environment });
+  return clientOn(source, access, deps);
+}
+
+/** The same with connections from elsewhere. */
+export function clientOn(source: ConnectionSource, access: KubernetesAccess, deps: KubernetesDeps): KubernetesClient {
   return new RestClient(source, access, deps);
 }
 
