@@ -1,9 +1,11 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { PlaneError } from '../../domain/ports.ts';
 import type { ApplyOutcome } from '../../domain/step.ts';
 import type { JsonPatchOperation, KubernetesClient } from '../kubernetes/client.ts';
-import { isStatus, KubernetesError, outcomeOf } from '../kubernetes/errors.ts';
+import { KubernetesError, outcomeOf } from '../kubernetes/errors.ts';
+import { annotate, guardedPatch, marks } from '../kubernetes/guarded-patch.ts';
 import type { KubernetesObject, Resource } from '../kubernetes/object.ts';
+import { judgeOwners } from '../kubernetes/owners.ts';
 
 /** What a plane makes of an object as it now stands. */
 export type PatchDecision =
@@ -11,7 +13,7 @@ export type PatchDecision =
   | {
       readonly kind: 'patch';
       readonly operations: readonly JsonPatchOperation[];
-      readonly annotations: Readonly<Record<string, string>>;
+      readonly annotations: Readonly<Record<string, string | null>>;
       readonly detail: string;
     };
 
@@ -57,28 +59,12 @@ async function send(
   decision: Extract<PatchDecision, { kind: 'patch' }>,
   signal: AbortSignal,
 ): Promise<ApplyOutcome> {
-  const { uid, generation } = object.metadata;
-  const guards: JsonPatchOperation[] = [
-    { op: 'test', path: '/metadata/uid', value: uid },
-    { op: 'test', path: '/metadata/generation', value: generation },
-  ];
+  const operations = [...decision.operations, ...annotate(object.metadata.annotations, decision.annotations)];
   try {
-    await client.patch(path, { type: 'json', body: [...guards, ...decision.operations, ...annotate(object, decision.annotations)] }, signal);
+    await guardedPatch(client, path, { read: object, by: 'generation', operations }, signal);
     return { kind: 'applied', detail: decision.detail };
   } catch (error) {
-    if (isStatus(error, 422) && (await hasMoved(client, path, object, signal)))
-      return { kind: 'conflict', class: 'conflict', detail: `${path} was changed by somebody else between reading and writing it` };
     return outcomeOf(error, decision.detail);
-  }
-}
-
-/** A 422 is a failed `test` or a patch the server does not like: the object tells which. */
-async function hasMoved(client: KubernetesClient, path: string, before: KubernetesObject, signal: AbortSignal): Promise<boolean> {
-  try {
-    const { metadata } = await client.get(path, signal);
-    return metadata.uid !== before.metadata.uid || metadata.generation !== before.metadata.generation;
-  } catch {
-    return false;
   }
 }
 
@@ -92,18 +78,6 @@ function notSent(error: unknown, signal: AbortSignal): ApplyOutcome {
     : { kind: 'rejected', class: errorClass, detail: error.message };
 }
 
-/** Annotations do not move the generation of a custom resource, so they may go along. An empty value takes the annotation away. */
-function annotate(object: KubernetesObject, annotations: Readonly<Record<string, string>>): JsonPatchOperation[] {
-  const present = object.metadata.annotations;
-  const written = Object.entries(annotations).filter(([, value]) => value !== '');
-  if (present === undefined) return written.length === 0 ? [] : [{ op: 'add', path: '/metadata/annotations', value: Object.fromEntries(written) }];
-  return Object.entries(annotations).flatMap(([key, value]): JsonPatchOperation[] => {
-    const path = `/metadata/annotations/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-    if (value !== '') return [{ op: 'add', path, value }];
-    return Object.hasOwn(present, key) ? [{ op: 'remove', path }] : [];
-  });
-}
-
 /**
  * The fields of an object that a plane uses.
  * @throws {PlaneError} permanent, when the object is not of the shape its API promises
@@ -113,6 +87,18 @@ export function readObject<T>(schema: z.ZodType<T>, object: KubernetesObject, ki
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new PlaneError('permanent', `${kind} ${object.metadata.name}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not understood'}`);
+}
+
+/** Key of the planes of custom resources: what to do where a GitOps tool keeps the resource as git has it. It cannot be paused from the resource alone. */
+export const gitopsPolicy = z.enum(['refuse', 'alert'], { error: 'expected refuse or alert' }).default('refuse').meta({
+  description:
+    'Where Argo CD or Flux keeps the resource as git has it: refuse, or alert (act; the tool may take it back, which the stick watch sees). Default: refuse.',
+});
+export type GitopsPolicy = z.output<typeof gitopsPolicy>;
+
+/** Why changing the resource would not last, or would be another controller's work. */
+export function ownerRefusals(object: KubernetesObject, policy: GitopsPolicy, what: string): readonly string[] {
+  return judgeOwners(object.metadata, policy, what).refusals;
 }
 
 /** Why rollbackd may not patch a resource, or nothing. */
@@ -135,5 +121,5 @@ export async function missingRight(
 
 /** What every write says of itself, in the same patch. */
 export function signed({ opId, from, to }: Writer): Readonly<Record<string, string>> {
-  return { 'rollbackd.io/op-id': opId, 'rollbackd.io/from': from, 'rollbackd.io/to': to };
+  return { [marks.opId]: opId, [marks.from]: from, [marks.to]: to };
 }

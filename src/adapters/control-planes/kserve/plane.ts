@@ -6,7 +6,7 @@ import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/
 import { isStatus } from '../../kubernetes/errors.ts';
 import { type Resource, resourcePath } from '../../kubernetes/object.ts';
 import { type ArtifactNames, artifactNames } from '../artifact-names.ts';
-import { missingRight, patchResource, readObject, signed } from '../resource-patch.ts';
+import { missingRight, ownerRefusals, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep, wishText } from './check.ts';
 import { seeKnative } from './knative.ts';
 import { mutationOf } from './mutation.ts';
@@ -30,10 +30,12 @@ type Named = { readonly name: string; readonly namespace: string; readonly names
 
 /** KServe: README.md says what it calls and what it cannot do. */
 export class KservePlane implements ControlPlane {
+  readonly #config: KserveConfig;
   readonly #deps: PlaneDeps;
   readonly #client: KubernetesClient;
 
   constructor(config: KserveConfig, deps: PlaneDeps) {
+    this.#config = config;
     this.#deps = deps;
     this.#client = createKubernetesClient(config, deps);
   }
@@ -47,19 +49,21 @@ export class KservePlane implements ControlPlane {
     signal.throwIfAborted();
     const named = await this.#named(target, signal);
     const { name, namespace } = named;
-    const isvc = readObject(inferenceService, await this.#client.get(resourcePath(inferenceServices, namespace, name), signal), 'InferenceService');
+    const stored = await this.#client.get(resourcePath(inferenceServices, namespace, name), signal);
+    const isvc = readObject(inferenceService, stored, 'InferenceService');
+    const endpoint = `inferenceservice ${namespace}/${name}`;
     const seen = modeOf(isvc) === 'Knative' ? await this.#seeKnative(isvc, named, signal) : await this.#seeStandard(isvc, named, signal);
     const { versions, serving, config, names } = seen;
     const { uid, generation } = isvc.metadata;
     return {
       atMs: this.#deps.clock.nowMs(),
-      endpoints: [{ endpoint: `inferenceservice ${namespace}/${name}`, versions, serving, routes: {}, config }],
+      endpoints: [{ endpoint, versions, serving, routes: {}, config }],
       versions,
       serving,
       token: `${uid}/${generation}`,
       pinned: config.mode === 'Knative' && config.wish.percent === 0,
       names,
-      refusals: options.thorough ? await this.#refusals(isvc, named, signal) : [],
+      refusals: options.thorough ? [...ownerRefusals(stored, this.#config.gitops, endpoint), ...(await this.#refusals(isvc, named, signal))] : [],
     };
   }
 

@@ -2,9 +2,10 @@ import { z } from 'zod';
 import { text } from '../../../config/scalars.ts';
 import { kubernetesAccess, kubernetesAccessCheck } from '../../kubernetes/access.ts';
 import { artifactPattern } from '../artifact-names.ts';
+import { gitopsPolicy } from '../resource-patch.ts';
 
 /** What stands under `kserve` of a control plane. */
-export const kserveConfig = z.strictObject({ ...kubernetesAccess.shape }).check(kubernetesAccessCheck);
+export const kserveConfig = z.strictObject({ ...kubernetesAccess.shape, gitops: gitopsPolicy }).check(kubernetesAccessCheck);
 export type KserveConfig = z.output<typeof kserveConfig>;
 
 /** What stands under `models[].plane`. Artifacts are the versions. */

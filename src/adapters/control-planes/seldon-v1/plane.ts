@@ -5,7 +5,7 @@ import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../.
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { isStatus } from '../../kubernetes/errors.ts';
 import { type Resource, resourcePath } from '../../kubernetes/object.ts';
-import { missingRight, patchResource, readObject, signed } from '../resource-patch.ts';
+import { missingRight, ownerRefusals, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep } from './check.ts';
 import { isSameList, listText, mutationOf } from './mutation.ts';
 import { deployment, type Mapping, mapping, seldonDeployment, type VirtualService, virtualService } from './objects.ts';
@@ -54,7 +54,9 @@ export class SeldonV1Plane implements ControlPlane {
       deployments: owned.items.map((item) => readObject(deployment, item, 'Deployment')),
       ...routing,
     };
-    const refusals = options.thorough ? await this.#refusals(found, namespace, name, signal) : [];
+    const refusals = options.thorough
+      ? [...ownerRefusals(stored, this.#config.gitops, endpointName(namespace, name)), ...(await this.#refusals(found, namespace, name, signal))]
+      : [];
     return toObservation(this.#deps.clock.nowMs(), endpointName(namespace, name), found, refusals);
   }
 
@@ -82,7 +84,7 @@ export class SeldonV1Plane implements ControlPlane {
       return {
         kind: 'patch',
         operations: patch.operations,
-        annotations: { ...writer, [removedAnnotation]: patch.removed },
+        annotations: { ...writer, [removedAnnotation]: patch.removed === '' ? null : patch.removed },
         detail: `spec.predictors set to ${listText(mutation.after)}`,
       };
     });

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { text } from '../../../config/scalars.ts';
 import { kubernetesAccess, kubernetesAccessCheck } from '../../kubernetes/access.ts';
+import { gitopsPolicy } from '../resource-patch.ts';
 
 /** What stands under `seldon_v1` of a control plane. */
 export const seldonV1Config = z
   .strictObject({
     ...kubernetesAccess.shape,
+    gitops: gitopsPolicy,
     router: z
       .enum(['auto', 'istio', 'ambassador'])
       .default('auto')

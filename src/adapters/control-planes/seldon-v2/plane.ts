@@ -8,7 +8,7 @@ import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../.
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { type KubernetesObject, type Resource, resourcePath } from '../../kubernetes/object.ts';
 import { artifactNames } from '../artifact-names.ts';
-import { missingRight, type PatchDecision, patchResource, readObject, signed } from '../resource-patch.ts';
+import { missingRight, ownerRefusals, type PatchDecision, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep } from './check.ts';
 import { isSame, type Mutation, mutationOf } from './mutation.ts';
 import { bytesOf, experiment, type Model, model } from './objects.ts';
@@ -138,7 +138,10 @@ export class SeldonV2Plane implements ControlPlane {
     scheduler: SchedulerClient,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    const refusals = [...(await missingRight(this.#client, subject.resource, subject.namespace, subject.name, signal))];
+    const refusals = [
+      ...ownerRefusals(object, this.#config.gitops, subject.endpoint),
+      ...(await missingRight(this.#client, subject.resource, subject.namespace, subject.name, signal)),
+    ];
     if (subject.kind === 'model') refusals.push(...(await this.#preflight(readObject(model, object, 'Model'), target, scheduler, signal)));
     return refusals;
   }

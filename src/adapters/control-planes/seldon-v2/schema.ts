@@ -4,6 +4,7 @@ import { always } from '../../../config/key-rules.ts';
 import { duration, text } from '../../../config/scalars.ts';
 import { kubernetesAccess, kubernetesAccessCheck } from '../../kubernetes/access.ts';
 import { artifactPattern } from '../artifact-names.ts';
+import { gitopsPolicy } from '../resource-patch.ts';
 
 const scheduler = z.strictObject({
   endpoint: z
@@ -18,6 +19,7 @@ const scheduler = z.strictObject({
 export const seldonV2Config = z
   .strictObject({
     ...kubernetesAccess.shape,
+    gitops: gitopsPolicy,
     scheduler: scheduler.meta({ description: 'The scheduler, which alone tells which generation serves; only read. Required.' }),
   })
   .check(kubernetesAccessCheck);
