@@ -39,6 +39,14 @@ export async function replaceFile(path: string, expected: string, text: string):
   });
 }
 
+/**
+ * Writes a file beside another one, with that one's mode and owner, as durably as `replaceFile`; whatever stood there is replaced.
+ * @throws {FileReplaceError}
+ */
+export async function writeBeside(model: string, path: string, text: string): Promise<void> {
+  await write(model, path, text, async () => undefined);
+}
+
 async function write(model: string, path: string, text: string, check: () => Promise<void>): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.rollbackd-${process.pid}-${randomBytes(6).toString('hex')}.tmp`);

@@ -5,6 +5,7 @@ import type { EndpointObservation, Observation, VersionObservation } from '../..
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget, type VersionStore } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { Mutex } from '../mutex.ts';
+import { combine } from '../observed.ts';
 import { type Address, type Resolve, resolveAddresses } from './addresses.ts';
 import { type BaseEntry, type BaseList, BaseListReader } from './base-list.ts';
 import { ChangeMemory, type MemoryPatch, type MemorySnapshot, type Original, rememberedAfter } from './change-memory.ts';
@@ -15,7 +16,7 @@ import { type ModelServerConfig, ModelServerConfigSchema } from './gen/tensorflo
 import { classOf, GrpcClient, type ReloadAnswer, type RouteAnswer } from './grpc-client.ts';
 import { isSameState, type Judgement, judgePolicy, type ModelState, namedVersions, setState, sortVersions, stateText } from './model-state.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
-import { combine, type EndpointTruth } from './observed.ts';
+import type { EndpointTruth } from './observed.ts';
 import { fileEndpoint, planSteps } from './plan.ts';
 import type { TensorFlowServingConfig } from './schema.ts';
 import { VersionFolderStore, versionsNamed } from './version-store.ts';
