@@ -1,4 +1,4 @@
-import { equals, type Preset } from './preset.ts';
+import { equals, type Preset, resourceName } from './preset.ts';
 
 /**
  * Model servers of KServe's Python SDK (sklearn, xgboost, lightgbm, Hugging Face, custom ones): histograms by `model_name` and nothing else. Requests are those
@@ -8,10 +8,10 @@ import { equals, type Preset } from './preset.ts';
 export const kserve: Preset = {
   name: 'kserve',
   description: 'model servers of the KServe Python SDK',
-  signals: ({ name }) => ({
-    requests: { metric: 'request_predict_seconds_count', matchers: [equals('model_name', name)] },
+  signals: (subject) => ({
+    requests: { metric: 'request_predict_seconds_count', matchers: [equals('model_name', resourceName(subject))] },
     errors: null,
-    latency: { metric: 'request_predict_seconds', matchers: [equals('model_name', name)], unitSeconds: 1 },
+    latency: { metric: 'request_predict_seconds', matchers: [equals('model_name', resourceName(subject))], unitSeconds: 1 },
   }),
   attribution: { kind: 'serving' },
   highestBucketSeconds: 10,

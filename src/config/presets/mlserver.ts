@@ -1,4 +1,4 @@
-import { equals, type Preset } from './preset.ts';
+import { equals, type Preset, resourceName } from './preset.ts';
 
 /**
  * MLServer, as Seldon Core 2 and KServe run it. Its label `version` is what the client asked for, and `None` where it asked for none: that is no version.
@@ -8,9 +8,9 @@ import { equals, type Preset } from './preset.ts';
 export const mlserver: Preset = {
   name: 'mlserver',
   description: 'MLServer',
-  signals: ({ name }) => ({
-    requests: { metric: 'model_infer_request_duration_count', matchers: [equals('model', name)] },
-    errors: { metric: 'model_infer_request_failure_total', matchers: [equals('model', name)] },
+  signals: (subject) => ({
+    requests: { metric: 'model_infer_request_duration_count', matchers: [equals('model', resourceName(subject))] },
+    errors: { metric: 'model_infer_request_failure_total', matchers: [equals('model', resourceName(subject))] },
     latency: null,
   }),
   attribution: { kind: 'serving' },

@@ -31,7 +31,7 @@ export function equals(label: string, value: string): Matcher {
   return { label, op: '=', value };
 }
 
-/** What the resource is called: `plane.name` where the kind has that key. */
+/** What the resource is called, and so the model on its server: `plane.name` where the kind has that key. */
 export function resourceName({ name, plane }: PresetSubject): string {
   return typeof plane['name'] === 'string' ? plane['name'] : name;
 }

@@ -1,4 +1,4 @@
-import { equals, type Preset } from './preset.ts';
+import { equals, type Preset, resourceName } from './preset.ts';
 
 /**
  * Triton: two counters, successes and failures, and none of all requests. Successes alone would make a model that only fails look like one without traffic,
@@ -8,8 +8,8 @@ import { equals, type Preset } from './preset.ts';
 export const triton: Preset = {
   name: 'triton',
   description: 'Triton Inference Server',
-  signals: ({ name }) => ({
-    requests: { metric: 'nv_inference_request_success', matchers: [equals('model', name)] },
+  signals: (subject) => ({
+    requests: { metric: 'nv_inference_request_success', matchers: [equals('model', resourceName(subject))] },
     errors: null,
     latency: null,
   }),
