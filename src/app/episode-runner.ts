@@ -428,7 +428,7 @@ export class EpisodeRunner {
   /** A switch that was taken back is corrected once (a late write of a stalled process), then reported, not fought. */
   async #correct(stage: Stage): Promise<void> {
     const { episode, model, plane, signal } = stage;
-    const observation = await this.#observe(stage, { thorough: true });
+    const observation = await this.#observe(stage, { thorough: true, isReverted: true });
     const reverted = observation.endpoints.filter((endpoint) => endpoint.error === undefined && !servesAlone(endpoint.serving, episode.to));
     if (reverted.length === 0) return;
     const words = `the switch was taken back by someone else: ${describeServing(observation)}`;
@@ -579,7 +579,7 @@ export class EpisodeRunner {
     return left;
   }
 
-  async #observe(stage: Stage, options: { thorough: boolean }): Promise<Observation> {
+  async #observe(stage: Stage, options: { thorough: boolean; isReverted?: boolean }): Promise<Observation> {
     const { clock } = this.#deps;
     const watch = new Stopwatch(clock);
     const { convergeTimeoutMs } = stage.episode.policy;

@@ -79,10 +79,11 @@ export interface ControlPlane {
   capabilities(): PlaneCapabilities;
   /**
    * The applied state. No side effects, not counted in request metrics.
-   * `thorough` also fills `refusals` (asked right before acting, and by `check config`).
+   * `thorough` also fills `refusals` (asked right before acting, and by `check config`). `isReverted`: somebody took back what we wrote for this
+   * model, and it is about to be written again; that this model differs from our own record is then no reason to refuse.
    * @throws {PlaneError} when no endpoint answers
    */
-  observe(target: PlaneTarget, options: { thorough: boolean }, signal: AbortSignal): Promise<Observation>;
+  observe(target: PlaneTarget, options: { thorough: boolean; isReverted?: boolean }, signal: AbortSignal): Promise<Observation>;
   /** Pure: ordered steps, or a refusal. */
   plan(target: PlaneTarget, observation: Observation, desired: Desired): PlanResult;
   /** One mutation, or its inverse. Always observes first; never throws for an answer of the plane. */

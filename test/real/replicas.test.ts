@@ -74,6 +74,7 @@ async function expectOnce({ stage, watch, readJournal }: RealReplicas): Promise<
     const messages = events.flatMap((event) => (event.type === 'message_enqueued' ? [event.message.id] : []));
     expect(new Set(messages).size).toBe(messages.length);
   });
+  await until('Slack to be told', () => stage.slack.deliveries.some(({ text }) => text.includes('rollback success')));
   const finished = stage.slack.deliveries.filter(({ text }) => text.includes('rollback success'));
   expect(new Set(finished.map(({ body }) => body)).size).toBe(1);
 }
@@ -102,14 +103,100 @@ async function play(fault: Fault, afterMs: number): Promise<void> {
   await expectOnce(fleet);
   expectNoSecret(fleet);
   if (fault !== 'kill') await until('the old leader to follow', () => !leadsByLog(leader.daemon));
-  expect(takeoverMs).toBeLessThanOrEqual(leaseMs.duration + 2 * leaseMs.retry + 500);
+  // A second for the machine, which runs nine of them.
+  expect(takeoverMs).toBeLessThanOrEqual(leaseMs.duration + 2 * leaseMs.retry + 1_000);
   outcomes.push({ fault, afterMs, takeoverMs, recoveredMs });
+  if (runs > faults.length * 2)
+    process.stdout.write(`${outcomes.length} of ${runs}: ${fault} after ${afterMs} ms, takeover ${takeoverMs} ms, end ${recoveredMs} ms\n`);
 }
 
-const plays = Array.from({ length: runs }, (_, index) => [index + 1, faults[index % 3]!, (index * 787) % 3_500] as const);
+const plays = Array.from({ length: runs }, (_, index) => ({ run: index + 1, fault: faults[index % 3]!, afterMs: (index * 787) % 3_500 }));
+/** Together on two cores; more of them would only wait for each other. */
+const atOnce = 3;
+const batches = Array.from({ length: Math.ceil(runs / atOnce) }, (_, index) => plays.slice(index * atOnce, (index + 1) * atOnce));
 
-describe.concurrent('three replicas, and what befalls the leader in the middle of a rollback', { timeout: 180_000 }, () => {
-  it.each(plays)('run %i: %s, %i ms after the decision: another takes over in time, and what serves changes once', async (_, fault, afterMs) => {
-    await play(fault, afterMs);
+describe('three replicas, and what befalls the leader in the middle of a rollback', { timeout: 180_000 }, () => {
+  for (const batch of batches) {
+    it(`runs ${batch.map(({ run, fault, afterMs }) => `${run} (${fault} ${afterMs} ms after the decision)`).join(', ')}: another takes over in time, what serves changes once`, async () => {
+      const played = await Promise.allSettled(batch.map(async ({ fault, afterMs }) => await play(fault, afterMs)));
+      for (const one of played) if (one.status === 'rejected') throw one.reason;
+    });
+  }
+});
+
+describe('three replicas', { timeout: 180_000 }, () => {
+  it('are all ready and answer reads alike; a pause goes to the leader, a follower names it', async () => {
+    const fleet = await startReplicas(postgres, { versions: { 1: {}, 2: {} } });
+    await using _ = fleet.stage;
+    const leader = await fleet.leader();
+    const pause = async ({ daemon }: RealReplica): Promise<unknown> =>
+      await daemon.api('models/fraud-detector/pause', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ reason: 'release', by: 'ann' }),
+      });
+    for (const { daemon } of fleet.replicas) await until('it to be ready', async () => (await fetch(`${daemon.url}/-/ready`)).ok);
+
+    for (const replica of fleet.replicas.filter((other) => other !== leader))
+      await expect(pause(replica)).rejects.toThrow(/answered 503: this replica does not lead; .*\/[0-9a-f]{8} does: ask the leader/);
+    await pause(leader);
+
+    for (const { daemon } of fleet.replicas) await until('the pause to be known everywhere', async () => (await daemon.model()).paused?.reason === 'release');
+    const leading = await Promise.all(fleet.replicas.map(async ({ daemon }) => (await daemon.metrics()).sum('rollbackd_leader')));
+    expect(leading.toSorted()).toEqual([0, 0, 1]);
+    // A clean stop gives the lease up: nobody waits for its end.
+    const startedMs = performance.now();
+    const ending = leader.daemon.stop();
+    await fleet.leader({ not: leader });
+    expect(await ending).toEqual({ code: 0, signal: null });
+    const stoppedMs = performance.now() - startedMs;
+    expect(stoppedMs).toBeLessThan(leaseMs.duration + 10_000);
+  });
+
+  it('hold still while the database is away, are not ready, and go on by themselves when it is back', async () => {
+    await using own = await startRealPostgres();
+    const fleet = await startReplicas(own, { versions: { 1: {}, 2: { fail_ratio: 0 } } });
+    await using _ = fleet.stage;
+    await fleet.leader();
+    await own.stop('immediate');
+    for (const { daemon } of fleet.replicas)
+      await until('it to say that it cannot ask the lease', async () => {
+        const answer = await fetch(`${daemon.url}/-/ready`);
+        return answer.status === 503 && (await answer.text()).includes('could not be asked');
+      });
+    await fleet.stage.repository.setBehaviour(served, '2', { fail_ratio: 0.3 });
+    await sleep(5_000);
+    expect(await fleet.stage.servers[0]!.orders()).toEqual([]);
+    expect(fleet.replicas.some(({ daemon }) => leadsByLog(daemon))).toBe(false);
+
+    await own.start();
+
+    const leader = await fleet.leader();
+    await until('the episode to end', async () => (await leader.daemon.rollbacks()).some((episode) => episode.finished_at !== null), { withinMs: 60_000 });
+    await expectOnce(fleet);
+  });
+
+  it('a late write of a stopped leader, where the plane cannot compare: it is seen while the numbers are watched, and corrected once', async () => {
+    const fleet = await startReplicas(postgres, { versions: { 1: {}, 2: { fail_ratio: 0.2 } }, rollback: { stick: '6s' } });
+    await using _ = fleet.stage;
+    const leader = await fleet.leader();
+    await until('the switch', async () => (await leader.daemon.rollbacks()).some(({ state }) => state === 'watching' || state === 'smoke_testing'), {
+      everyMs: 20,
+    });
+    leader.daemon.process.kill('SIGSTOP');
+    const next = await fleet.leader({ not: leader });
+    // What the stopped one had in hand, as it arrives now: its staging, both versions.
+    const { repository, servers } = fleet.stage;
+    await servers[0]!.client.reload(repository.configText([{ name: served, versions: ['1', '2'] }]));
+    leader.daemon.process.kill('SIGCONT');
+
+    await until('the episode to end', async () => (await next.daemon.rollbacks()).some((episode) => episode.finished_at !== null), { withinMs: 60_000 });
+
+    await fleet.watch.stop();
+    const [episode] = await next.daemon.rollbacks();
+    expect(episode, JSON.stringify(episode)).toMatchObject({ state: 'succeeded', to: '1' });
+    expect(fleet.watch.history()).toEqual([['2', '1', '2', '1']]);
+    expect(episode!.steps.filter(({ name }) => name.includes('(again)')).length).toBeGreaterThan(0);
+    await fleet.readJournal(async (journal) => expect(await journal.verify()).toMatchObject({ ok: true }));
   });
 });

@@ -149,7 +149,8 @@ function planEndpoint(planned: Planned, to: string, kept: readonly string[]): En
   const final: ModelState = { policy: specific([...kept, to]), labels };
   const gone = available.filter((id) => id !== to && !kept.includes(id));
   const bad = serving !== undefined && gone.includes(serving) ? serving : gone.at(-1);
-  if (!isSameState(state, final)) {
+  // A list that says so already while others are still loaded was overwritten by a late write: then it is sent once more.
+  if (!isSameState(state, final) || gone.length > 0) {
     const verb = gone.length === 0 ? `pin ${to}` : `unload ${gone.join(', ')}`;
     switches.push(advance('policy', 'switch', verb, final, { serving: to, ...(bad === undefined ? {} : { gone: bad }) }));
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { createServingClient } from '../../../../test/support/serving-client.ts';
 import {
   type ModelRepository,
   type ModelVersions,
@@ -252,6 +253,26 @@ describe('a rollback on TensorFlow Serving', () => {
     const observation = await world.observe(true);
     expect(observation.endpoints[0]?.routes).toEqual({ old: '1', live: '2' });
     expect(observation).toMatchObject({ serving: [{ version: '2', share: 1 }], refusals: [] });
+  });
+
+  it('sends its list once more when a late write took it back, and says no more that the server differs from it', async () => {
+    await using world = await World.start();
+    await reach(world, all('1'));
+    const [server] = world.servers;
+    const client = createServingClient(server as TensorFlowServing);
+    world.own(async () => client.close());
+
+    // The staging of a process that was stopped, as it arrives.
+    await client.reload(world.repository.configText([{ name: 'fraud', versions: ['1', '2'] }]));
+    await until(async () => served(await world.observe()) === '2');
+
+    expect((await world.observe(true)).refusals.join()).toMatch(/model fraud: policy specific 1, but 2 is served too/);
+    const reverted = await world.plane.observe(world.target, { thorough: true, isReverted: true }, ever);
+    expect(reverted.refusals).toEqual([]);
+    const plan = world.plane.plan(world.target, reverted, all('1'));
+    expect(plan).toMatchObject({ kind: 'steps', steps: [{ name: `unload 2 on ${server?.grpc}` }] });
+    await reach(world, all('1'));
+    expect(await world.observe(true)).toMatchObject({ serving: [{ version: '1', share: 1 }], refusals: [] });
   });
 
   it('plans nothing when the version already serves alone', async () => {

@@ -69,7 +69,7 @@ export class TensorFlowServingPlane implements ControlPlane {
   }
 
   /** @throws {PlaneError} when no endpoint answers, or a `dns:///` name does not resolve */
-  async observe(target: PlaneTarget, options: { thorough: boolean }, signal: AbortSignal): Promise<Observation> {
+  async observe(target: PlaneTarget, options: { thorough: boolean; isReverted?: boolean }, signal: AbortSignal): Promise<Observation> {
     signal.throwIfAborted();
     const model = nameOf(target);
     const clients = await this.#allClients();
@@ -88,7 +88,7 @@ export class TensorFlowServingPlane implements ControlPlane {
     }
     const entry = typeof truth === 'string' ? undefined : truth.base.entries.get(model);
     const isPinned = entry !== undefined && typeof truth !== 'string' && endpoints.some(({ endpoint }) => truth.memory.isPinned(entry, endpoint));
-    const refusals = options.thorough ? await this.#refusals(model, truth, clients, endpoints, signal) : [];
+    const refusals = options.thorough ? await this.#refusals({ model, truth, clients, endpoints, isReverted: options.isReverted ?? false }, signal) : [];
     return combine(atMs, endpoints, isPinned, refusals);
   }
 
@@ -267,12 +267,16 @@ export class TensorFlowServingPlane implements ControlPlane {
 
   /** Reasons why sending the list would not be safe now. Looks twice where a server may just be on its way. */
   async #refusals(
-    model: string,
-    truth: Truth | string,
-    clients: readonly GrpcClient[],
-    endpoints: readonly EndpointObservation[],
+    look: {
+      readonly model: string;
+      readonly truth: Truth | string;
+      readonly clients: readonly GrpcClient[];
+      readonly endpoints: readonly EndpointObservation[];
+      readonly isReverted: boolean;
+    },
     signal: AbortSignal,
   ): Promise<readonly string[]> {
+    const { model, truth, clients, endpoints, isReverted } = look;
     if (typeof truth === 'string') return [truth];
     const refusals: string[] = [];
     if (!truth.base.entries.has(model)) refusals.push(this.#truthFor('', model, truth, null).problem ?? '');
@@ -282,8 +286,10 @@ export class TensorFlowServingPlane implements ControlPlane {
     const obstacle = file === null ? null : await writeObstacle(file);
     if (obstacle !== null) refusals.push(obstacle);
     const readable = clients.filter((client) => endpoints.some((endpoint) => endpoint.endpoint === client.address && endpoint.error === undefined));
-    refusals.push(...(await this.#contradictions(readable, truth, [...truth.base.entries.keys()], model, signal)));
-    refusals.push(...(await this.#disagreement(model, truth, readable, endpoints, signal)));
+    // A late write of ours or another's: this model serves otherwise than the list says, which is why the list is sent again. The others must still agree.
+    const asked = [...truth.base.entries.keys()].filter((name) => !isReverted || name !== model);
+    refusals.push(...(await this.#contradictions(readable, truth, asked, model, signal)));
+    if (!isReverted) refusals.push(...(await this.#disagreement(model, truth, readable, endpoints, signal)));
     return refusals;
   }
 

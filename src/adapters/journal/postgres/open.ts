@@ -9,6 +9,8 @@ import { JournalPool, readAddress } from './pool.ts';
 /** All our tables stand in a schema of their own, so that a database may be shared with others. */
 export const schemaName = 'rollbackd';
 const queryTimeoutMs = 5_000;
+/** At start nothing waits for us, and others may be migrating first. */
+const openTimeoutMs = 60_000;
 const connections = 4;
 /** "rbkd": held in a transaction while the schema is migrated, so that replicas that start together do it one after another. */
 const migrationLock = 0x72_62_6b_64;
@@ -25,15 +27,17 @@ const lockTimeoutMs = 4_000;
  * @throws {JournalError} unreachable, refused, or of a newer rollbackd
  */
 export async function openPostgresJournal(options: { urlFile: string; clock: Clock; log?: Log }): Promise<SqlJournal> {
-  const { db, name } = await connect(options.urlFile, 'rollbackd');
+  const first = await connect(options.urlFile, { applicationName: 'rollbackd', timeoutMs: openTimeoutMs });
   try {
-    await migrate(db, name);
-    options.log?.info({ journal: name }, 'journal opened');
-    return new SqlJournal(backendOf(db, name, false), options.clock);
+    await migrate(first.db, first.name);
   } catch (error) {
-    await db.destroy();
-    throw wrap(error, name);
+    throw wrap(error, first.name);
+  } finally {
+    await first.db.destroy();
   }
+  const { db, name } = await connect(options.urlFile, { applicationName: 'rollbackd', timeoutMs: queryTimeoutMs });
+  options.log?.info({ journal: name }, 'journal opened');
+  return new SqlJournal(backendOf(db, name, false), options.clock);
 }
 
 /**
@@ -42,7 +46,7 @@ export async function openPostgresJournal(options: { urlFile: string; clock: Clo
  * @throws {JournalError}
  */
 export async function openPostgresJournalReadOnly(options: { urlFile: string; missing?: 'error' | 'empty' }): Promise<SqlJournal | null> {
-  const { db, name } = await connect(options.urlFile, 'rollbackd reader');
+  const { db, name } = await connect(options.urlFile, { applicationName: 'rollbackd reader', timeoutMs: openTimeoutMs });
   try {
     const applied = await appliedMigrations(db);
     refuseNewer(applied, name);
@@ -64,9 +68,12 @@ export async function openPostgresJournalReadOnly(options: { urlFile: string; mi
 /** A reader never asks for the time. */
 const stoppedClock: Clock = { nowMs: () => 0, sleep: async () => undefined };
 
-async function connect(urlFile: string, applicationName: string): Promise<{ db: Kysely<Tables>; name: string }> {
+async function connect(
+  urlFile: string,
+  { applicationName, timeoutMs }: { applicationName: string; timeoutMs: number },
+): Promise<{ db: Kysely<Tables>; name: string }> {
   const address = await readAddress(urlFile);
-  const pool = new JournalPool({ address, max: connections, queryTimeoutMs, applicationName });
+  const pool = new JournalPool({ address, max: connections, queryTimeoutMs: timeoutMs, applicationName });
   return { db: new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) }).withSchema(schemaName), name: address.name };
 }
 
