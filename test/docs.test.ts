@@ -133,6 +133,8 @@ const configTables = [
   'control_planes[].exec',
   'control_planes[].haproxy',
   'control_planes[].nginx',
+  'control_planes[].kubernetes_deployment',
+  'control_planes[].kubernetes_service',
   'control_planes[].tensorflow_serving',
   'control_planes[].tensorflow_serving.model_config_list[]',
   'models[]',

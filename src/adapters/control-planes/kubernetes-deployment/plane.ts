@@ -1,0 +1,150 @@
+import { z } from 'zod';
+import type { Observation } from '../../../domain/observation.ts';
+import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
+import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
+import { createKubernetesClient, type JsonPatchOperation, type KubernetesClient } from '../../kubernetes/client.ts';
+import { KubernetesError, outcomeOf } from '../../kubernetes/errors.ts';
+import { annotate, guardedPatch, marks } from '../../kubernetes/guarded-patch.ts';
+import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
+import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations } from '../../kubernetes/owners.ts';
+import { checkStep } from './check.ts';
+import { type Mutation, mutationOf, type TemplateMutation } from './mutation.ts';
+import { deploymentSchema, hashOf, isSameTemplate, type ReplicaSet, replicaSetSchema, selectorText, withoutHash } from './objects.ts';
+import { observationOf } from './observed.ts';
+import { planSteps } from './plan.ts';
+import { type KubernetesDeploymentConfig, kubernetesDeploymentKeys } from './schema.ts';
+
+const deployments = { group: 'apps', version: 'v1', resource: 'deployments' };
+const replicaSets = { group: 'apps', version: 'v1', resource: 'replicasets' };
+
+type Options = { readonly inverse: boolean; readonly opId: string };
+
+/** Deployments: README.md says what it calls and what it cannot do. */
+export class KubernetesDeploymentPlane implements ControlPlane {
+  readonly #config: KubernetesDeploymentConfig;
+  readonly #deps: PlaneDeps;
+  readonly #client: KubernetesClient;
+
+  constructor(config: KubernetesDeploymentConfig, deps: PlaneDeps) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#client = createKubernetesClient(config, deps);
+  }
+
+  capabilities(): PlaneCapabilities {
+    return { actuates: true, trafficSplit: false, compareAndSet: true, preSwitchSmoke: false, perVersionMetrics: true };
+  }
+
+  async observe(target: PlaneTarget, options: { thorough: boolean }, signal: AbortSignal): Promise<Observation> {
+    const keys = kubernetesDeploymentKeys.parse(target.plane);
+    const namespace = keys.namespace ?? (await this.#client.defaultNamespace(signal));
+    const name = keys.deployment ?? target.model;
+    const atMs = this.#deps.clock.nowMs();
+    const found = await this.#client.get(resourcePath(deployments, namespace, name), signal);
+    const deployment = parse(deploymentSchema, found, `deployment ${namespace}/${name}`);
+    const query = { labelSelector: selectorText(deployment.spec.selector) };
+    const { items } = await this.#client.list(resourcePath(replicaSets, namespace), query, signal);
+    const owned = items.filter((item) => item.metadata.ownerReferences?.some((owner) => owner.uid === deployment.metadata.uid && owner.controller === true));
+    const sets = owned.map((item) => parse(replicaSetSchema, item, `replicaset ${namespace}/${item.metadata.name}`));
+    const ownership = judgeOwners(deployment.metadata, this.#config.gitops, `deployment ${namespace}/${name}`);
+    const refusals = options.thorough ? [...ownership.refusals, ...obstaclesOf(deployment.spec, deployment.metadata.deletionTimestamp)] : [];
+    const writer = lastWriterOf(deployment.metadata, ['spec', 'template']);
+    return observationOf(atMs, { namespace, deployment, sets, versionFrom: keys.version_from, ownership, writer }, refusals);
+  }
+
+  plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {
+    return planSteps(observation, desired);
+  }
+
+  async apply(_target: PlaneTarget, step: Step, options: Options, signal: AbortSignal): Promise<ApplyOutcome> {
+    const mutation = mutationOf(step, options.inverse);
+    if (mutation === null) return { kind: 'already', detail: 'there is nothing to take back' };
+    try {
+      signal.throwIfAborted();
+      const path = resourcePath(deployments, mutation.namespace, mutation.deployment);
+      const read = await this.#client.find(path, signal);
+      if (read === null) return rejected(`deployment ${step.endpoint} is not there`);
+      if (read.metadata.uid !== mutation.uid || read.metadata.deletionTimestamp !== undefined)
+        return conflict(`deployment ${step.endpoint} was deleted, or deleted and made anew`);
+      const change = mutation.op === 'pause' ? pauseChange(read, mutation, options) : await this.#templateChange(read, mutation, options, signal);
+      if ('kind' in change) return change;
+      await guardedPatch(this.#client, path, { read, by: 'generation', operations: change.operations }, signal);
+      return { kind: 'applied' };
+    } catch (error) {
+      // Before the patch nothing was sent; the client itself answers for what was under way.
+      if (signal.aborted && !(error instanceof PlaneError)) return { kind: 'rejected', class: 'transient', detail: 'aborted before anything was sent' };
+      return outcomeOf(error);
+    }
+  }
+
+  check(step: Step, before: Observation, now: Observation): StepCheck {
+    return checkStep(step, before, now);
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+  }
+
+  /** The patch to the template of a ReplicaSet as it is kept now, or why there is none. */
+  async #templateChange(read: KubernetesObject, mutation: TemplateMutation, options: Options, signal: AbortSignal): Promise<Change> {
+    const { spec } = parse(deploymentSchema, read, `deployment ${mutation.namespace}/${mutation.deployment}`);
+    const to = await this.#keptSet(mutation, 'to', signal);
+    if (to === null)
+      return rejected(
+        `ReplicaSet ${mutation.to.name} of version ${mutation.to.version} is no longer kept; revisionHistoryLimit is ${spec.revisionHistoryLimit}`,
+      );
+    if (isSameTemplate(spec.template, to.spec.template)) return { kind: 'already', detail: `the Deployment already asks for ${mutation.to.version}` };
+    const from = await this.#keptSet(mutation, 'from', signal);
+    if (from === null || !isSameTemplate(spec.template, from.spec.template)) {
+      const writer = lastWriterOf(read.metadata, ['spec', 'template']);
+      return conflict(`the Deployment no longer asks for ${mutation.from.version}${writer === null ? '' : `: ${writer} wrote its template last`}`);
+    }
+    if (spec.paused) return rejected('the Deployment is paused (spec.paused): nothing would roll; resume it first (kubectl rollout resume)');
+    const values = options.inverse
+      ? { [marks.opId]: null, [marks.from]: null, [marks.to]: null }
+      : { [marks.opId]: options.opId, [marks.from]: mutation.from.version, [marks.to]: mutation.to.version };
+    return {
+      operations: [{ op: 'replace', path: '/spec/template', value: withoutHash(to.spec.template) }, ...annotate(read.metadata.annotations, values)],
+    };
+  }
+
+  /** A ReplicaSet of the plan, if it is still the one. */
+  async #keptSet(mutation: TemplateMutation, which: 'from' | 'to', signal: AbortSignal): Promise<ReplicaSet | null> {
+    const { name, uid, hash } = mutation[which];
+    // By list: reading a single ReplicaSet would need one more right.
+    const { items } = await this.#client.list(resourcePath(replicaSets, mutation.namespace), { fieldSelector: `metadata.name=${name}` }, signal);
+    const found = items.find((item) => item.metadata.uid === uid);
+    if (found === undefined) return null;
+    const set = parse(replicaSetSchema, found, `replicaset ${mutation.namespace}/${name}`);
+    return hashOf(set) === hash ? set : null;
+  }
+}
+
+type Change = { readonly operations: readonly JsonPatchOperation[] } | ApplyOutcome;
+
+function pauseChange(read: KubernetesObject, mutation: Extract<Mutation, { op: 'pause' }>, { opId }: Options): Change {
+  if (isPausedByUs(read.metadata) === mutation.paused) return { kind: 'already' };
+  return { operations: annotate(read.metadata.annotations, pauseAnnotations(mutation.paused, opId)) };
+}
+
+function obstaclesOf(spec: { readonly paused: boolean; readonly replicas: number }, deletedAt: string | undefined): string[] {
+  return [
+    ...(spec.paused ? ['the Deployment is paused (spec.paused): nothing would roll; resume it first (kubectl rollout resume)'] : []),
+    ...(spec.replicas === 0 ? ['the Deployment is scaled to 0: nothing serves, and nothing would'] : []),
+    ...(deletedAt === undefined ? [] : [`the Deployment is being deleted since ${deletedAt}`]),
+  ];
+}
+
+function parse<Schema extends z.ZodType>(schema: Schema, found: KubernetesObject, what: string): z.output<Schema> {
+  const parsed = schema.safeParse(found);
+  if (parsed.success) return parsed.data;
+  throw new KubernetesError('permanent', `kubernetes: ${what} is not as expected: ${z.prettifyError(parsed.error).replaceAll(/\s+/g, ' ')}`);
+}
+
+function rejected(detail: string): ApplyOutcome {
+  return { kind: 'rejected', class: 'permanent', detail };
+}
+
+function conflict(detail: string): ApplyOutcome {
+  return { kind: 'conflict', class: 'conflict', detail };
+}
