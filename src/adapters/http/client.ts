@@ -1,4 +1,5 @@
 import { Agent } from 'node:http';
+import type { Readable } from 'node:stream';
 import { setTimeout as sleepFor } from 'node:timers/promises';
 import axios, { type AxiosInstance } from 'axios';
 import { type Credentials, readCredentials, SecretFileError } from './credentials.ts';
@@ -27,6 +28,9 @@ export type HttpRequest = {
 /** A whole answer. Header names in lower case. */
 export type HttpResponse = { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string; readonly durationMs: number };
 
+/** The head of an answer whose body is still to come. `text` may fail at any time, as connections do. */
+export type HttpStream = { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly text: AsyncIterable<string> };
+
 export type HttpClientOptions = {
   /** Limit of the whole call: connecting, headers, the last byte of the body, redirects. Default 10 s. */
   readonly timeoutMs?: number;
@@ -43,6 +47,11 @@ export type HttpClientOptions = {
 export interface HttpClient {
   /** @throws {HttpError} when there is no whole answer, or `expectStatus` refuses it; nothing else */
   request(request: HttpRequest): Promise<HttpResponse>;
+  /**
+   * An answer that is read as it comes, such as a watch. The time limit is for its head only; it ends with `signal`, or when the caller stops reading.
+   * No redirects. @throws {HttpError} before the head
+   */
+  stream(request: Omit<HttpRequest, 'expectStatus' | 'idempotent' | 'maxBytes'>): Promise<HttpStream>;
   /** Replaces every secret this client has used by `<secret>`: for texts of the other side (error bodies) before they are shown. */
   redact(text: string): string;
   close(): void;
@@ -129,6 +138,44 @@ class AxiosHttpClient implements HttpClient {
       throw new HttpError({ method: request.method, host, ...describeFailure(error, (text) => this.redact(text)) });
     } finally {
       request.signal?.removeEventListener('abort', abort);
+      timer.abort();
+    }
+  }
+
+  async stream(request: Omit<HttpRequest, 'expectStatus' | 'idempotent' | 'maxBytes'>): Promise<HttpStream> {
+    const { url, userinfo, host } = this.#parseUrl(request);
+    const late = new AbortController();
+    const timer = new AbortController();
+    const timeoutMs = request.timeoutMs ?? this.#options.timeoutMs;
+    this.#options.sleep(timeoutMs, timer.signal).then(
+      () => late.abort(),
+      () => undefined,
+    );
+    let release = (): void => undefined;
+    try {
+      const credentials = await readCredentials(this.#settings, userinfo);
+      this.#remember(credentials.secrets);
+      const lease = url.protocol === 'https:' ? await this.#tlsAgents.lease() : null;
+      release = () => lease?.release();
+      const answer = await this.#axios.request<Readable>({
+        method: request.method,
+        url: url.href,
+        headers: { ...request.headers, ...credentials.headers },
+        data: request.body,
+        signal: request.signal === undefined ? late.signal : AbortSignal.any([request.signal, late.signal]),
+        responseType: 'stream',
+        maxContentLength: -1,
+        ...(lease === null ? {} : { httpsAgent: lease.agent }),
+      });
+      answer.data.once('close', release);
+      return { status: answer.status, headers: plainHeaders(answer.headers), text: answer.data.setEncoding('utf8') };
+    } catch (error) {
+      release();
+      if (late.signal.aborted) throw new HttpError({ method: request.method, host, code: 'TIMEOUT', detail: `no answer within ${timeoutMs} ms` });
+      if (request.signal?.aborted === true) throw abortError(request.method, host);
+      if (error instanceof SecretFileError) throw new HttpError({ method: request.method, host, code: 'FILE', detail: error.message });
+      throw new HttpError({ method: request.method, host, ...describeFailure(error, (text) => this.redact(text)) });
+    } finally {
       timer.abort();
     }
   }

@@ -1,5 +1,5 @@
 import type { Clock, Log } from '../../domain/ports.ts';
-import { createHttpClient, type HttpClient, type HttpResponse } from '../http/client.ts';
+import { createHttpClient, type HttpClient, type HttpResponse, type HttpStream } from '../http/client.ts';
 import { HttpError } from '../http/http-error.ts';
 import { parseRetryAfter } from '../http/retry-after.ts';
 import type { KubernetesAccess } from './access.ts';
@@ -48,6 +48,11 @@ export interface KubernetesClient {
   put(path: string, body: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<KubernetesObject>;
   /** Creates an object; 409 `AlreadyExists` is a conflict. */
   post(path: string, body: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<KubernetesObject>;
+  /**
+   * Lines of one watch from `resourceVersion` on, as the server writes them; `watchObjects` makes sense of them.
+   * @throws {KubernetesError} also while it is read
+   */
+  watchLines(path: string, query: Query, signal: AbortSignal): AsyncIterable<string>;
   /** Whether rollbackd has this right. */
   selfSubjectAccessReview(question: AccessQuestion, signal: AbortSignal): Promise<{ readonly allowed: boolean; readonly reason: string }>;
   /** Namespace of the service account or of the context. */
@@ -147,6 +152,43 @@ class RestClient implements KubernetesClient {
     }
   }
 
+  async *watchLines(path: string, query: Query, signal: AbortSignal): AsyncIterable<string> {
+    const call: Call = { method: 'GET', path, query: { ...query, watch: '1' } };
+    let line = await this.#takeLine(null, signal);
+    let answer = await this.#open(line, call, signal);
+    if (answer.status === 401) {
+      line = await this.#takeLine(line.connection, signal);
+      answer = await this.#open(line, call, signal);
+    }
+    line.users += 1;
+    try {
+      let rest = '';
+      for await (const text of answer.text) {
+        const lines = (rest + text).split('\n');
+        rest = lines.pop() ?? '';
+        if (answer.status === 200) yield* lines;
+        else rest = [...lines, rest].join('\n');
+      }
+      if (answer.status !== 200) throw this.#refusal(call, { ...answer, body: rest, durationMs: 0 }, (text) => line.http.redact(text));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof KubernetesError) throw error;
+      throw new KubernetesError('transient', `kubernetes: watch ${path}: the connection ended`);
+    } finally {
+      this.#let(line);
+    }
+  }
+
+  async #open({ connection, http }: Line, { path, query }: Call, signal: AbortSignal): Promise<HttpStream> {
+    try {
+      const headers = { Accept: 'application/json' };
+      return await http.stream({ method: 'GET', url: `${connection.server}${path}${searchOf(query)}`, headers, timeoutMs: this.#access.timeout, signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw fromHttpError(error, `GET ${path}`);
+    }
+  }
+
   async patch(path: string, patch: Patch, signal: AbortSignal): Promise<KubernetesObject> {
     const contentType = patch.type === 'json' ? 'application/json-patch+json' : 'application/merge-patch+json';
     const query = { fieldManager, ...patch.query };
@@ -232,9 +274,13 @@ class RestClient implements KubernetesClient {
       if (call.method === 'GET') signal.throwIfAborted();
       throw fromHttpError(error, `${call.method} ${call.path}`);
     } finally {
-      line.users -= 1;
-      if (line.isOver && line.users === 0) line.http.close();
+      this.#let(line);
     }
+  }
+
+  #let(line: Line): void {
+    line.users -= 1;
+    if (line.isOver && line.users === 0) line.http.close();
   }
 
   async #takeLine(refused: Connection | null, signal: AbortSignal): Promise<Line> {
