@@ -55,8 +55,13 @@ export type StageOptions = {
   readonly rules?: readonly Settings[];
   /** Keys of the file itself, such as `journal`, instead of the default ones. */
   readonly top?: Settings;
-  /** Sources, models and groups of rules beside these. */
-  readonly more?: { readonly sources?: readonly Settings[]; readonly models?: readonly Settings[]; readonly groups?: readonly Settings[] };
+  /** Sources, control planes, models and groups of rules beside these. */
+  readonly more?: {
+    readonly sources?: readonly Settings[];
+    readonly controlPlanes?: readonly Settings[];
+    readonly models?: readonly Settings[];
+    readonly groups?: readonly Settings[];
+  };
 };
 
 /** One server with its client, and what it was told. */
@@ -243,6 +248,7 @@ async function writeFiles(
           ...options.plane,
         },
       },
+      ...(options.more?.controlPlanes ?? []),
     ],
     models: [
       {
