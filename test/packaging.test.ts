@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -53,6 +53,16 @@ describe('the package', () => {
 
   it('starts when compiled, from any folder', () => {
     expect(execFileSync(process.execPath, [main, 'version'], { cwd: tmpdir(), encoding: 'utf8' })).toContain(manifest.version);
+  });
+
+  it('gives others the detector, and its types', () => {
+    writeFileSync(path.join(folder, 'package.json'), read('package.json'));
+    const script = path.join(folder, 'own-streams.mjs');
+    const options = "{kind: 'threshold', threshold: 0.05, alpha: 0.01, pollSeconds: 5, horizonSeconds: 86400}";
+    writeFileSync(script, `import { createDetector } from 'rollbackd/detect'; console.log(createDetector(${options}).update(1000, 900).decision);`);
+
+    expect(execFileSync(process.execPath, [script], { cwd: folder, encoding: 'utf8' })).toBe('rollback\n');
+    expect(existsSync(path.join(folder, 'dist/src/domain/detect/index.d.ts'))).toBe(true);
   });
 
   it('holds the server that the demo starts, and no tests', () => {
