@@ -3,7 +3,7 @@ import type { Decision } from '../domain/decision.ts';
 import type { Episode, EpisodeState, Evidence } from '../domain/episode.ts';
 import type { SmokeTest } from '../domain/model.ts';
 import { createId } from './ids.ts';
-import { renderLinks, renderRuleTexts } from './rule-texts.ts';
+import { renderEpisodeLinks, renderRuleTexts } from './rule-texts.ts';
 import type { DecideSubject } from './stages/decide.ts';
 
 export type Opening = {
@@ -61,7 +61,7 @@ export function openEpisode(opening: Opening): Episode {
     smokeTests: [],
     triedTargets: [],
     refusedTargets: judgement.choice.refused,
-    links: renderLinks(subject.model.links, { model: subject.model.name, version: subject.from, from: subject.from, to: target }),
+    links: renderEpisodeLinks(subject.model.links, { model: subject.model.name, from: subject.from, to: target }),
     requestedBy: opening.requestedBy ?? null,
     corrected: false,
     pinned: false,

@@ -10,6 +10,7 @@ import { chooseTarget } from '../domain/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Memory } from './memory.ts';
 import { planeTarget } from './observer.ts';
+import { renderEpisodeLinks } from './rule-texts.ts';
 import { actingRules, type Runtime, rulesOf } from './runtime.ts';
 import { judgeGuards } from './stages/decide.ts';
 import { judgeRecovery } from './stages/recover.ts';
@@ -552,7 +553,12 @@ export class EpisodeRunner {
         nowMs: clock.nowMs(),
       });
       if (choice.target !== null) {
-        const changes = { to: choice.target, triedTargets: tried, refusedTargets: [...episode.refusedTargets, { version: episode.to, reason }] };
+        const changes = {
+          to: choice.target,
+          triedTargets: tried,
+          refusedTargets: [...episode.refusedTargets, { version: episode.to, reason }],
+          links: renderEpisodeLinks(stage.model.links, { model: episode.model, from: episode.from, to: choice.target }),
+        };
         await memory.append([stateEvent(episode, 'planned', clock.nowMs(), `${reason}; trying ${choice.target} next`, changes)]);
         return;
       }

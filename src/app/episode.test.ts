@@ -144,7 +144,11 @@ describe('an episode', () => {
     const next = { ...policy, knownGood: { ...policy.knownGood, versions: ['1', '0'] } };
     const { app } = await start({
       smoke: passingSmoke,
-      model: { rollback: next, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'next_target', requests: [] } },
+      model: {
+        rollback: next,
+        smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'next_target', requests: [] },
+        links: { git_tag: 'https://git.example.org/v{{ $version }}', runbook: 'https://runbooks.example.org/fraud' },
+      },
     });
 
     await pass(6 * minuteMs, new Set(['0']));
@@ -152,6 +156,11 @@ describe('an episode', () => {
     const episode = await only();
     expect(episode).toMatchObject({ state: 'succeeded', to: '0', triedTargets: ['1'] });
     expect(episode.refusedTargets).toEqual([{ version: '1', reason: 'stage 1 on a: no such file' }]);
+    expect(episode.links).toEqual({
+      git_tag: 'https://git.example.org/v2',
+      git_tag_to: 'https://git.example.org/v0',
+      runbook: 'https://runbooks.example.org/fraud',
+    });
     expect(plane.switches).toEqual(['a: 2 -> 0', 'b: 2 -> 0']);
     await app.stop(0);
   });

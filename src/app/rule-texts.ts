@@ -1,3 +1,4 @@
+import { lookUp } from '../domain/lookup.ts';
 import type { Rule } from '../domain/rule.ts';
 import { annotationVariables, linkVariables, parseTemplate, renderTemplate, type TemplateValues, type TemplateVariable } from '../domain/template.ts';
 
@@ -18,6 +19,18 @@ export function renderRuleTexts(
 /** A model's links, filled for one version. */
 export function renderLinks(links: Readonly<Record<string, string>>, values: TextValues): Readonly<Record<string, string>> {
   return renderAll(links, values, linkVariables);
+}
+
+/** A model's links for the version that is left, and as `<name>_to` those that lead elsewhere for the target. A name of the file's own is kept. */
+export function renderEpisodeLinks(
+  links: Readonly<Record<string, string>>,
+  { model, from, to }: { readonly model: string; readonly from: string; readonly to: string },
+): Readonly<Record<string, string>> {
+  const left = renderLinks(links, { model, version: from });
+  const target = Object.entries(renderLinks(links, { model, version: to }))
+    .filter(([name, url]) => url !== lookUp(left, name))
+    .map(([name, url]) => [`${name}_to`, url] as const);
+  return Object.fromEntries([...Object.entries(left), ...target.filter(([name]) => !Object.hasOwn(left, name))]);
 }
 
 /** Templates were parsed at load; one that does not parse after all is shown as it stands rather than lost. */

@@ -9,7 +9,7 @@ export type JournalChoice = { readonly file: string | null; readonly configFile:
 
 /** `journal verify`. @returns 1 when a row was changed, removed or put in; where is told on stderr */
 export async function verifyJournal(choice: JournalChoice, output: 'text' | 'json'): Promise<number> {
-  return await reading(choice, async (journal) => {
+  return await readingJournal(choice, async (journal) => {
     const verdict = await journal.verify();
     if (output === 'json') process.stdout.write(`${JSON.stringify({ journal: journal.name, ...verdict })}\n`);
     else if (verdict.ok) process.stdout.write(`journal ${journal.name}: ${verdict.events} events, the chain is whole\n`);
@@ -23,7 +23,7 @@ export async function verifyJournal(choice: JournalChoice, output: 'text' | 'jso
 
 /** `journal export`: every event as a line of JSON, oldest first. */
 export async function exportJournal(choice: JournalChoice): Promise<number> {
-  return await reading(choice, async (journal) => {
+  return await readingJournal(choice, async (journal) => {
     const lines = async function* (): AsyncGenerator<string> {
       for await (const line of journal.exportLines()) yield `${line}\n`;
     };
@@ -53,7 +53,8 @@ async function sqliteFileOf(configFile: string): Promise<string> {
   );
 }
 
-async function reading(choice: JournalChoice, read: (journal: SqlJournal) => Promise<number>): Promise<number> {
+/** Opens it to read only, beside whoever writes it. @throws {JournalError} */
+export async function readingJournal(choice: JournalChoice, read: (journal: SqlJournal) => Promise<number>): Promise<number> {
   const journal =
     choice.file === null
       ? await openConfiguredJournalReadOnly((await loadSettings(choice.configFile)).journal)

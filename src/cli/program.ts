@@ -50,12 +50,14 @@ function createProgram(done: (exitCode: number) => void): Command {
   addLooks(program, done);
   addAdministration(program);
   addJournal(program, done);
+  addChangelog(program, done);
   addRetention(program, done);
   addRest(program, done);
   return program;
 }
 
 const configFileOption = (): Option => new Option('--config.file <file>', "the daemon's file").default(defaultConfigFile).env('ROLLBACKD_CONFIG_FILE');
+const journalFileOption = (): Option => new Option('--file <file>', 'an SQLite journal, such as a backup, instead of the one that the settings name');
 const urlOption = (): Option => new Option('--url <url>', 'where the daemon listens').default(defaultUrl).env('ROLLBACKD_URL');
 const outputOption = (): Option => new Option('-o, --output <format>', 'form of the answer').choices(outputFormats).default('table');
 
@@ -219,29 +221,42 @@ function addAdministration(program: Command): void {
 
 function addJournal(program: Command, done: (exitCode: number) => void): void {
   const journal = program.command('journal').description('look into the journal, also while a daemon writes it');
-  const fileOption = (): Option => new Option('--file <file>', 'an SQLite journal, such as a backup, instead of the one that the settings name');
   type Flags = { 'config.file': string; file?: string; output: 'text' | 'json' };
   const choice = (flags: Flags) => ({ file: flags.file ?? null, configFile: flags['config.file'] });
   journal
     .command('verify')
     .description('recompute the chain of hashes; exit 1 and the place when a row was changed, removed or put in')
     .addOption(configFileOption())
-    .addOption(fileOption())
+    .addOption(journalFileOption())
     .addOption(new Option('-o, --output <format>', 'form of the answer').choices(['text', 'json']).default('text'))
     .action(async (flags: Flags) => done(await (await import('./journal.ts')).verifyJournal(choice(flags), flags.output)));
   journal
     .command('export')
     .description('every event as a line of JSON with its hashes, oldest first, to stdout')
     .addOption(configFileOption())
-    .addOption(fileOption())
+    .addOption(journalFileOption())
     .action(async (flags: Flags) => done(await (await import('./journal.ts')).exportJournal(choice(flags))));
   journal
     .command('backup')
     .argument('<target>', 'file to write; must not be there yet')
     .description('copy an SQLite journal as it is now, and verify the copy; a daemon may go on writing')
     .addOption(configFileOption())
-    .addOption(fileOption())
+    .addOption(journalFileOption())
     .action(async (target: string, flags: Flags) => done(await (await import('./journal.ts')).backUp(target, choice(flags))));
+}
+
+function addChangelog(program: Command, done: (exitCode: number) => void): void {
+  type Flags = { 'config.file': string; file?: string; output: 'markdown' | 'json' };
+  program
+    .command('changelog')
+    .argument('<model>')
+    .description('what became of each version, from the journal: service, rollbacks and why, impact, links')
+    .addOption(configFileOption())
+    .addOption(journalFileOption())
+    .addOption(new Option('-o, --output <format>', 'form of the answer').choices(['markdown', 'json']).default('markdown'))
+    .action(async (model: string, flags: Flags) =>
+      done(await (await import('./changelog.ts')).changelog(model, { file: flags.file ?? null, configFile: flags['config.file'] }, flags.output)),
+    );
 }
 
 function addRetention(program: Command, done: (exitCode: number) => void): void {
