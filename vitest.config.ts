@@ -1,12 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
-const setupFiles = ['test/support/no-network.ts'];
+const setupFiles = ['test/support/no-network.ts', 'test/support/seed.ts'];
 
 /** `unit` needs nothing but Node; `real` needs what `scripts/real-parts` installs. */
 export default defineConfig({
   test: {
     reporters: ['default'],
-    // Two files at a time on two cores: the long ones mostly wait for processes of their own.
     // Two files at a time on two cores: the long ones mostly wait for processes of their own.
     maxWorkers: 2,
     projects: [
