@@ -6,8 +6,8 @@ const setupFiles = ['test/support/no-network.ts', 'test/support/seed.ts'];
 export default defineConfig({
   test: {
     reporters: ['default'],
-    // Two files at a time on two cores: the long ones mostly wait for processes of their own.
-    maxWorkers: 2,
+    // Three files at a time on two cores: the long ones mostly wait for processes of their own.
+    maxWorkers: 3,
     projects: [
       {
         test: {

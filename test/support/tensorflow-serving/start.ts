@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { extname } from 'node:path';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -52,7 +53,9 @@ export class TensorFlowServingStartError extends Error {
  */
 export async function startTensorFlowServing({ flags = {}, readyTimeoutMs = 20_000, onLog }: StartOptions = {}): Promise<TensorFlowServing> {
   const withPorts = { port: 0, rest_api_port: 0, ...flags };
-  const child = spawn(process.execPath, [mainPath(), ...toArguments(withPorts)], { stdio: ['ignore', 'pipe', 'pipe'] });
+  // Tests start it hundreds of times: compiled once, it is up in half the time.
+  const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'), ...process.env };
+  const child = spawn(process.execPath, [mainPath(), ...toArguments(withPorts)], { stdio: ['ignore', 'pipe', 'pipe'], env });
   const closed = once(child, 'close');
   const logged: string[] = [];
   createInterface(child.stderr).on('line', (line) => {
