@@ -74,13 +74,13 @@ export function unauthorized(): ApiError {
 export function methodNotAllowed(): ApiError {
   return new ApiError(405, 'MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
 }
-export function unsupportedMediaType(accepted: readonly string[]): ApiError {
-  return new ApiError(
-    415,
-    'UnsupportedMediaType',
-    `the body of the request was in an unknown format - accepted media types include: ${accepted.join(', ')}`,
-    {},
-  );
+/** @param accepted `null`: refused before the patch handler, as built-in kinds do it */
+export function unsupportedMediaType(accepted: readonly string[] | null): ApiError {
+  const message =
+    accepted === null
+      ? '415: Unsupported Media Type'
+      : `the body of the request was in an unknown format - accepted media types include: ${accepted.join(', ')}`;
+  return new ApiError(415, 'UnsupportedMediaType', message, {});
 }
 export function expired(message: string): ApiError {
   return new ApiError(410, 'Expired', message);

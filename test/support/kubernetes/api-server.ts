@@ -418,7 +418,7 @@ export class ApiServer {
     const { request, path, kind } = write;
     const type = request.contentType.split(';')[0]?.trim() ?? '';
     const accepted = kind.isBuiltIn ? [...patchTypes, 'application/strategic-merge-patch+json'] : patchTypes;
-    if (!accepted.includes(type)) throw unsupportedMediaType(accepted);
+    if (!accepted.includes(type)) throw unsupportedMediaType(kind.isBuiltIn ? null : accepted);
     if (type.startsWith('application/apply-patch') || type.startsWith('application/strategic'))
       throw new ApiError(415, 'UnsupportedMediaType', `the fake API server of these tests does not know ${type}; use JSON patch or merge patch`, {});
     const patch: unknown = parseJson(request.body, 'error decoding patch');

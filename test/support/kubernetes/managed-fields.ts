@@ -11,6 +11,8 @@ const listKeys: Readonly<Record<string, readonly string[]>> = {
   ownerReferences: ['uid'],
   ports: ['containerPort', 'port', 'protocol'],
 };
+/** Maps that are one field, in built-in kinds: whoever changes a key owns them whole. */
+const atomicMaps: ReadonlySet<string> = new Set(['selector', 'nodeSelector']);
 /** Fields nobody owns. */
 const unowned = new Set([
   'name',
@@ -31,7 +33,8 @@ type Fields = Map<string, string>;
 function collect(value: unknown, path: readonly string[], isBuiltIn: boolean, into: Fields): void {
   const name = path.at(-1)?.slice(2) ?? '';
   const keys = listKeys[name];
-  if (isMap(value) && (Object.keys(value).length > 0 || path.length === 0)) {
+  const isAtomic = isBuiltIn && atomicMaps.has(name);
+  if (isMap(value) && !isAtomic && (Object.keys(value).length > 0 || path.length === 0)) {
     for (const [key, inner] of Object.entries(value)) {
       if (path.length === 0 && (key === 'apiVersion' || key === 'kind')) continue;
       if (path.length === 1 && path[0] === 'f:metadata' && unowned.has(key)) continue;
