@@ -121,6 +121,7 @@ export class AppActions implements Actions {
       judgement,
       decision,
       target,
+      plane: runtime.planes.get(model.controlPlane),
       evidence,
       nowMs,
       externalLabels: runtime.externalLabels,

@@ -2,6 +2,7 @@ import type { Judgement } from '../domain/decide.ts';
 import type { Decision } from '../domain/decision.ts';
 import type { Episode, EpisodeState, Evidence } from '../domain/episode.ts';
 import type { SmokeTest } from '../domain/model.ts';
+import type { ControlPlane } from '../domain/ports.ts';
 import { createId } from './ids.ts';
 import { renderEpisodeLinks, renderRuleTexts } from './rule-texts.ts';
 import type { DecideSubject } from './stages/decide.ts';
@@ -11,6 +12,8 @@ export type Opening = {
   readonly judgement: Judgement;
   readonly decision: Decision['decision'];
   readonly target: string;
+  /** Knows where its versions came from. */
+  readonly plane: ControlPlane | undefined;
   readonly evidence: Evidence;
   readonly nowMs: number;
   readonly externalLabels: Readonly<Record<string, string>>;
@@ -61,7 +64,7 @@ export function openEpisode(opening: Opening): Episode {
     smokeTests: [],
     triedTargets: [],
     refusedTargets: judgement.choice.refused,
-    links: renderEpisodeLinks(subject.model.links, { model: subject.model.name, from: subject.from, to: target }),
+    links: renderEpisodeLinks(subject.model, opening.plane, { from: subject.from, to: target }),
     requestedBy: opening.requestedBy ?? null,
     corrected: false,
     pinned: false,

@@ -557,7 +557,7 @@ export class EpisodeRunner {
           to: choice.target,
           triedTargets: tried,
           refusedTargets: [...episode.refusedTargets, { version: episode.to, reason }],
-          links: renderEpisodeLinks(stage.model.links, { model: episode.model, from: episode.from, to: choice.target }),
+          links: renderEpisodeLinks(stage.model, stage.plane, { from: episode.from, to: choice.target }),
         };
         await memory.append([stateEvent(episode, 'planned', clock.nowMs(), `${reason}; trying ${choice.target} next`, changes)]);
         return;

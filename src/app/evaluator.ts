@@ -347,7 +347,8 @@ export class Evaluator {
     const source = runtime.sources.get(model.source);
     const series = rule.condition.kind === 'expr' ? [rule.condition.expr] : source === undefined ? [] : [...source.describe(queries.questions).values()];
     const evidence = freezeEvidence(subject, target, board, series);
-    const opened = openEpisode({ subject, judgement, decision, target, evidence, nowMs: clock.nowMs(), externalLabels: runtime.externalLabels });
+    const plane = runtime.planes.get(model.controlPlane);
+    const opened = openEpisode({ subject, judgement, decision, target, plane, evidence, nowMs: clock.nowMs(), externalLabels: runtime.externalLabels });
     const record = toDecision(subject, judgement, clock.nowMs(), opened.id);
     const events: JournalEvent[] = [
       { type: 'episode_opened', episode: opened },

@@ -50,6 +50,12 @@ describe('a registry before the plane that moves the traffic', () => {
 
   const statesOf = (episode: Episode) => episode.steps.map((entry) => [entry.name, entry.state]);
 
+  it('links both versions to their pages', async () => {
+    const { model, links } = await rollBack(2 * minuteMs);
+
+    expect(links).toEqual({ registry: `https://registry.example.org/${model}/2`, registry_to: `https://registry.example.org/${model}/1` });
+  });
+
   it('is told after every replica confirmed', async () => {
     let servedWhenMoved: readonly string[] = [];
     const apply = registry.apply.bind(registry);

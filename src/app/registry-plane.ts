@@ -68,6 +68,10 @@ export class RegistryPlane implements ControlPlane {
     return [...(this.#parts.registry.stores?.() ?? []), ...(this.#parts.actuator.stores?.() ?? [])];
   }
 
+  origin(target: PlaneTarget, version: string): Readonly<Record<string, string>> {
+    return { ...this.#parts.actuator.origin?.(target, version), ...this.#parts.registry.origin?.(target, version) };
+  }
+
   /** Its parts are closed by whoever opened them. */
   async close(): Promise<void> {}
 

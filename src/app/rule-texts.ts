@@ -1,4 +1,6 @@
 import { lookUp } from '../domain/lookup.ts';
+import type { Model } from '../domain/model.ts';
+import type { ControlPlane } from '../domain/ports.ts';
 import type { Rule } from '../domain/rule.ts';
 import { annotationVariables, linkVariables, parseTemplate, renderTemplate, type TemplateValues, type TemplateVariable } from '../domain/template.ts';
 
@@ -21,13 +23,21 @@ export function renderLinks(links: Readonly<Record<string, string>>, values: Tex
   return renderAll(links, values, linkVariables);
 }
 
-/** A model's links for the version that is left, and as `<name>_to` those that lead elsewhere for the target. A name of the file's own is kept. */
+/**
+ * Links of an episode: the plane's and the model's for the version that is left, and as `<name>_to` those that lead elsewhere for the target.
+ * The file's beat the plane's, and a name of its own is kept.
+ */
 export function renderEpisodeLinks(
-  links: Readonly<Record<string, string>>,
-  { model, from, to }: { readonly model: string; readonly from: string; readonly to: string },
+  model: Model,
+  plane: ControlPlane | undefined,
+  { from, to }: { readonly from: string; readonly to: string },
 ): Readonly<Record<string, string>> {
-  const left = renderLinks(links, { model, version: from });
-  const target = Object.entries(renderLinks(links, { model, version: to }))
+  const linksOf = (version: string) => ({
+    ...plane?.origin?.({ model: model.name, plane: model.plane }, version),
+    ...renderLinks(model.links, { model: model.name, version }),
+  });
+  const left = linksOf(from);
+  const target = Object.entries(linksOf(to))
     .filter(([name, url]) => url !== lookUp(left, name))
     .map(([name, url]) => [`${name}_to`, url] as const);
   return Object.fromEntries([...Object.entries(left), ...target.filter(([name]) => !Object.hasOwn(left, name))]);

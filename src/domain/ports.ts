@@ -94,6 +94,8 @@ export interface ControlPlane {
   readonly remembersAs?: string;
   /** Where versions are kept that nobody serves any more; absent: nowhere that can be reached. */
   stores?(): readonly VersionStore[];
+  /** Pure: pages of its own about a version, by name, for people; they are journalled and sent, so no secret is in them. Absent: it has none. */
+  origin?(target: PlaneTarget, version: string): Readonly<Record<string, string>>;
   close(): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 import type { Observation } from '../../src/domain/observation.ts';
-import { type Clock, type ControlPlane, PlaneError } from '../../src/domain/ports.ts';
+import { type Clock, type ControlPlane, PlaneError, type PlaneTarget } from '../../src/domain/ports.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../src/domain/step.ts';
 
 /** A registry in memory that moves no traffic: one alias, and notes on versions. */
@@ -19,6 +19,10 @@ export class FakeRegistry implements ControlPlane {
 
   capabilities() {
     return { actuates: false, trafficSplit: false, compareAndSet: false, preSwitchSmoke: false, perVersionMetrics: false };
+  }
+
+  origin(target: PlaneTarget, version: string): Readonly<Record<string, string>> {
+    return { registry: `https://registry.example.org/${target.model}/${version}` };
   }
 
   async observe(): Promise<Observation> {

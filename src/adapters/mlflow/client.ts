@@ -67,6 +67,15 @@ export class MlflowClient {
     return `${this.#base.host}${this.#base.pathname.replace(/\/+$/, '')}`;
   }
 
+  /** The page of a version in MLflow's own pages; it leads to the run and its commit. */
+  versionPage(name: string, version: string): string {
+    const url = new URL(this.#base);
+    url.search = '';
+    url.pathname = `${url.pathname.replace(/\/+$/, '')}/`;
+    url.hash = `/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}`;
+    return url.href;
+  }
+
   /** Alias → version. Search results have no aliases, so this is the only place to read them. Aliases may dangle. */
   async aliases(name: string, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
     const answer = await this.#get('registered-models/get', { name }, registeredModelAnswer, reading(name), signal);

@@ -401,3 +401,14 @@ describe('settings of mlflow', () => {
     expect(JSON.stringify(mlflowKeys.safeParse(keys).error?.issues)).toContain(words);
   });
 });
+
+describe('the page of a version', () => {
+  it('is that of the registered one, by its name there, without the query of the address', async () => {
+    const plane = planeAt('http://mlflow.example.org:5000/ml/?key=s3cr3t');
+    const mapped = { model: 'fraud', plane: mlflowKeys.parse({ registered_model: 'a/b c', registry_version: 'r(\\d+)' }) };
+
+    expect(plane.origin(mapped, 'r7')).toEqual({ mlflow: 'http://mlflow.example.org:5000/ml/#/models/a%2Fb%20c/versions/7' });
+    expect(plane.origin(mapped, '7')).toEqual({});
+    await plane.close();
+  });
+});

@@ -5,7 +5,7 @@ import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } f
 import type { MlflowVersion } from '../../mlflow/answers.ts';
 import { MlflowClient } from '../../mlflow/client.ts';
 import { type AliasMutation, mutationOf, type TagsMutation } from './mutation.ts';
-import { namesOf } from './names.ts';
+import { namesOf, registryVersion } from './names.ts';
 import { checkStep, planSteps } from './plan.ts';
 import type { MlflowConfig } from './schema.ts';
 import { MlflowVersionStore } from './version-store.ts';
@@ -79,6 +79,11 @@ export class MlflowPlane implements ControlPlane {
 
   stores(): readonly VersionStore[] {
     return [this.#store];
+  }
+
+  origin(target: PlaneTarget, version: string): Readonly<Record<string, string>> {
+    const registered = registryVersion(target, version);
+    return registered === null ? {} : { mlflow: this.#client.versionPage(namesOf(target).registeredModel, registered) };
   }
 
   async close(): Promise<void> {
