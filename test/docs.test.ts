@@ -135,6 +135,8 @@ const configTables = [
   'control_planes[].nginx',
   'control_planes[].kubernetes_deployment',
   'control_planes[].kubernetes_service',
+  'control_planes[].gateway_api',
+  'control_planes[].istio',
   'control_planes[].tensorflow_serving',
   'control_planes[].tensorflow_serving.model_config_list[]',
   'models[]',

@@ -164,7 +164,7 @@ export async function startFleet(options: {
         };
       },
     });
-    const stage = await setStage({ clock: gated as FakeClock, journal, plane: seen as FakePlane, source, model: options.model, leadership: elector });
+    const stage = await setStage({ clock: gated as FakeClock, journal, plane: seen, source, model: options.model, leadership: elector });
     const { app } = stage;
     const electing = new AbortController();
     const memory: Memory = app.memory;

@@ -40,7 +40,7 @@ export class FakeTeller implements Teller {
 export type StageOptions = {
   readonly clock: FakeClock;
   readonly journal: Journal;
-  readonly plane: FakePlane;
+  readonly plane: ControlPlane;
   /** Put before the plane, as the composition root does for a registry with an actuator. */
   readonly registry?: ControlPlane;
   readonly source: FakeSource;

@@ -1,6 +1,8 @@
 import type { AnyControlPlaneKind } from './control-plane.ts';
 import { exec } from './exec/index.ts';
+import { gatewayApi } from './gateway-api/index.ts';
 import { haproxy } from './haproxy/index.ts';
+import { istio } from './istio/index.ts';
 import { kserve } from './kserve/index.ts';
 import { kubernetesDeployment } from './kubernetes-deployment/index.ts';
 import { kubernetesService } from './kubernetes-service/index.ts';
@@ -14,7 +16,9 @@ import { webhook } from './webhook/index.ts';
 /** Every kind of control plane: one line each. */
 const kinds: readonly AnyControlPlaneKind[] = [
   exec,
+  gatewayApi,
   haproxy,
+  istio,
   kserve,
   kubernetesDeployment,
   kubernetesService,

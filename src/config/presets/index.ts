@@ -1,3 +1,6 @@
+import { envoyGateway } from './envoy-gateway.ts';
+import { ingressNginx } from './ingress-nginx.ts';
+import { istio } from './istio.ts';
 import { kserve } from './kserve.ts';
 import { kserveKnative } from './kserve-knative.ts';
 import { kserveKnativeOtel } from './kserve-knative-otel.ts';
@@ -9,7 +12,19 @@ import { tensorflowServing } from './tensorflow-serving.ts';
 import { triton } from './triton.ts';
 
 /** Every preset: one line each. */
-const all: readonly Preset[] = [tensorflowServing, seldonV1, seldonV2, kserveKnative, kserveKnativeOtel, kserve, mlserver, triton];
+const all: readonly Preset[] = [
+  tensorflowServing,
+  seldonV1,
+  seldonV2,
+  kserveKnative,
+  kserveKnativeOtel,
+  kserve,
+  mlserver,
+  triton,
+  istio,
+  envoyGateway,
+  ingressNginx,
+];
 
 /** Key under `models[].preset` → preset. */
 export const presets: Readonly<Record<string, Preset>> = Object.fromEntries(all.map((preset) => [preset.name, preset]));

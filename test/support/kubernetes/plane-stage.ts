@@ -1,0 +1,74 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { realClock } from '../../../src/adapters/clock/real-clock.ts';
+import type { AnyControlPlaneKind } from '../../../src/adapters/control-planes/control-plane.ts';
+import type { Clock, ControlPlane, PlaneTarget } from '../../../src/domain/ports.ts';
+import type { ControlPlaneSetup } from '../../contract/control-plane.ts';
+import { silentLog } from '../stage.ts';
+import { type FakeKubernetes, startFakeKubernetes } from './fake-kubernetes.ts';
+
+const secret = 'planted-t0ken';
+
+export type KubernetesStage = ControlPlaneSetup & {
+  readonly kubernetes: FakeKubernetes;
+  /** Lets the plane read what an application remembers for it. */
+  readonly follow: (memory: () => Readonly<Record<string, unknown>>) => void;
+};
+
+/** A plane on Kubernetes with an API server of its own; what its objects need besides goes with `also`. */
+export async function setKubernetesStage(options: {
+  readonly kind: AnyControlPlaneKind;
+  readonly config?: Readonly<Record<string, unknown>>;
+  readonly keys: Readonly<Record<string, unknown>>;
+  readonly from: string;
+  readonly to: string;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+  /** Fills the server. @returns what must end with the test */
+  readonly fill: (kubernetes: FakeKubernetes) => Promise<AsyncDisposable>;
+}): Promise<KubernetesStage> {
+  const folder = mkdtempSync(join(tmpdir(), 'rollbackd-plane-'));
+  const kubernetes = await startFakeKubernetes({ namespaces: ['shop'], tokens: { [secret]: { name: 'rollbackd', groups: ['system:masters'] } } });
+  const deaf = await startFakeKubernetes();
+  deaf.fail({}, 'hang');
+  const also = await options.fill(kubernetes);
+  let memory: Readonly<Record<string, unknown>> = {};
+  let remembered = (): Readonly<Record<string, unknown>> => memory;
+  const connect = async (url: string): Promise<ControlPlane> => {
+    const kubeconfig = join(folder, `${url.replaceAll(/\W/g, '-')}.json`);
+    writeFileSync(
+      kubeconfig,
+      JSON.stringify({
+        'current-context': 'test',
+        contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace: 'shop' } }],
+        clusters: [{ name: 'test', cluster: { server: url } }],
+        users: [{ name: 'test', user: { token: secret } }],
+      }),
+    );
+    const config = options.kind.config.parse({ kubeconfig, ...options.config });
+    return await options.kind.create(config, { clock: options.clock ?? realClock, log: silentLog, memory: () => remembered(), onRequest: () => undefined });
+  };
+  const plane = await connect(kubernetes.url);
+  const target: PlaneTarget = { model: 'fraud', plane: options.kind.planeKeys.parse(options.keys) as Record<string, unknown> };
+  return {
+    kubernetes,
+    follow: (read) => void (remembered = read),
+    plane,
+    target,
+    from: options.from,
+    to: options.to,
+    secret,
+    remember: (values) => (memory = { ...memory, ...values }),
+    mutations: async () => kubernetes.mutations(),
+    unreachable: async () => await connect('http://127.0.0.1:9'),
+    silent: async () => await connect(deaf.url),
+    [Symbol.asyncDispose]: async () => {
+      await plane.close();
+      await also[Symbol.asyncDispose]();
+      await kubernetes[Symbol.asyncDispose]();
+      await deaf[Symbol.asyncDispose]();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
