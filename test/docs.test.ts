@@ -553,6 +553,11 @@ describe('what the documents name', () => {
     }
   });
 
+  it('README.md leads to the README of every kind of control plane', () => {
+    for (const kind of Object.keys(registries.controlPlanes))
+      expect(read('README.md')).toContain(`[\`${kind}\`](src/adapters/control-planes/${kind.replaceAll('_', '-')}/README.md)`);
+  });
+
   it('shows a rollback in twelve lines on the first screen', () => {
     const [shown] = blocksOf('README.md');
 
