@@ -272,6 +272,11 @@ describe('beside a running daemon', { timeout: 90_000 }, () => {
       /^ID +MODEL +FROM +TO +STATE +OUTCOME +TRIGGER +AGE\nrb_\S+ +fraud-detector +2 +1 +✔ succeeded +success +ModelErrorRatioHigh +\S+\n$/,
     );
     expect((await ask('get', 'versions')).stdout).toMatch(/fraud-detector +2 +quarantined/);
+    // The journal is read beside the daemon that writes it.
+    const changelog = await stage.cli('changelog', modelName, '--config.file', stage.configFile);
+    expect(changelog).toMatchObject({ code: 0, stderr: '' });
+    expect(changelog.stdout).toMatch(/^## 2\n\n[^#]*\* \*\*Rolled back\*\* to 1, switched [^#]*Impact: about \d+ failed requests/m);
+    expect(changelog.stdout).toMatch(/^## 1\n\n[^#]*Not rolled back\.\n\* Restored \S+ in place of 2 /m);
     expect((await daemon.model()).pinned).toBe(true);
     expect(await readFile(stage.modelsConfig, 'utf8')).toMatch(/specific \{ versions: 1 \}/);
   });
