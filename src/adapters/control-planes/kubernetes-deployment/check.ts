@@ -33,7 +33,7 @@ function checkRollout(mutation: TemplateMutation, before: Observation, now: Obse
   if (observed < generation) return { kind: 'progressing', detail: 'the controller has not seen the change yet' };
   const isStale = deadline.exceeded && deadline.at === progressOf(before).deadline.at;
   if (deadline.exceeded && !isStale)
-    return { kind: 'failed', detail: `version ${to.version} does not come up: ${deadline.message}${failure === '' ? '' : `; ${failure}`}` };
+    return { kind: 'failed', detail: `version ${to.version} does not come up: ${deadline.message.replace(/\.$/, '')}${failure === '' ? '' : `; ${failure}`}` };
   const { wanted, all, updated, available } = replicas;
   if (wanted === 0) return { kind: 'failed', detail: 'the Deployment is scaled to 0: nothing would serve' };
   const why = failure === '' ? '' : ` (${failure})`;
