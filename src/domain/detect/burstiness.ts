@@ -13,6 +13,7 @@ const halfLifeSeconds = 6 * 3600;
 const inflation = 1.25;
 const floor = 2e-4;
 const ceiling = 0.3;
+const step = 2 ** 0.25;
 
 /**
  * Correlation between the requests of a block, from differences of successive blocks (slow drift and one level change do not disturb them),
@@ -27,6 +28,7 @@ class Scale {
   #squares = 0;
   #last: Block | null = null;
   #waiting: Block[] = [];
+  #decay = { seconds: 0, factor: 1 };
 
   constructor(options: { prior: number; weight: number; unused: number }) {
     this.#prior = options.prior;
@@ -56,7 +58,8 @@ class Scale {
     const difference = k / n - x / m;
     const inverse = 1 / n + 1 / m;
     const den = weight * variance * (2 - inverse);
-    const decay = 0.5 ** (seconds / halfLifeSeconds);
+    if (seconds !== this.#decay.seconds) this.#decay = { seconds, factor: 0.5 ** (seconds / halfLifeSeconds) };
+    const decay = this.#decay.factor;
     this.#num = this.#num * decay + weight * (difference * difference - variance * inverse);
     this.#den = this.#den * decay + Math.max(0, den);
     this.#squares = this.#squares * decay * decay + den * den;
@@ -88,6 +91,8 @@ export class Burstiness {
   readonly #minutes: Scale;
   #minute: [number, number, number] = [0, 0, 0];
   #known: number | null = null;
+  /** The last step that was reckoned: it holds for all correlations above `above`, up to itself. */
+  #step = { above: 1, rho: 0 };
 
   constructor(pollSeconds: number) {
     this.#pollsPerMinute = Math.max(1, 60 / pollSeconds);
@@ -114,7 +119,12 @@ export class Burstiness {
     const minutes = this.#pollsPerMinute > 1 ? this.#pollsPerMinute * this.#minutes.estimate() : 0;
     const raw = inflation * Math.max(this.#polls.estimate(), minutes);
     const clipped = Math.min(ceiling, Math.max(floor, raw));
-    this.#known = Math.min(ceiling, floor * 2 ** (Math.ceil(4 * Math.log2(clipped / floor) - 1e-9) / 4));
+    if (!(clipped > this.#step.above && clipped <= this.#step.rho)) {
+      const rho = floor * 2 ** (Math.ceil(4 * Math.log2(clipped / floor) - 1e-9) / 4);
+      // A little above the step below, where rounding has its tolerance: what is kept never differs from what would be reckoned anew.
+      this.#step = { above: (rho / step) * (1 + 1e-9), rho };
+    }
+    this.#known = Math.min(ceiling, this.#step.rho);
     return this.#known;
   }
 

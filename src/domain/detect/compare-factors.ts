@@ -1,4 +1,4 @@
-import { memory, shiftOdds } from './count-factors.ts';
+import { memory } from './count-factors.ts';
 
 /** One arm's counts: requests, bad ones. */
 export type Counts = { readonly n: number; readonly k: number };
@@ -15,7 +15,7 @@ export class CompareFactors {
   readonly #times: number;
   readonly #points: number;
   readonly #andAbove: number;
-  readonly #grid: readonly number[];
+  readonly #odds: readonly number[];
   readonly out: Float64Array;
 
   /** @param grid log odds ratios to the allowed rate; negative ones speak for «not worse» */
@@ -23,7 +23,7 @@ export class CompareFactors {
     this.#times = limit.times;
     this.#points = limit.points;
     this.#andAbove = limit.andAbove;
-    this.#grid = grid;
+    this.#odds = grid.map((g) => Math.exp(g));
     this.out = new Float64Array(grid.length);
   }
 
@@ -32,11 +32,14 @@ export class CompareFactors {
     const allowed = this.#times * guess + this.#points;
     if (!(candidate.n > 0) || !(baseline.n > 0) || !(allowed > 0) || allowed >= 1) return this.out.fill(1);
     for (let j = 0; j < this.out.length; j += 1) {
-      const g = this.#grid[j] ?? 0;
-      const rate = shiftOdds(g > 0 ? Math.max(allowed, this.#andAbove) : allowed, g);
+      const ratio = this.#odds[j] ?? 1;
+      const isWorse = ratio > 1;
+      const from = isWorse ? Math.max(allowed, this.#andAbove) : allowed;
+      const odds = (from / (1 - from)) * ratio;
+      const rate = odds / (1 + odds);
       let e = this.#against(candidate, baseline, rate, guess);
       // Worse than the floor too: the smaller of two e-values holds for both nulls.
-      if (g > 0 && this.#andAbove > 0) e = Math.min(e, likelihood(candidate, rate, this.#andAbove));
+      if (isWorse && this.#andAbove > 0) e = Math.min(e, likelihood(candidate, rate, this.#andAbove));
       this.out[j] = 1 + (1 - memory) * (e - 1);
     }
     return this.out;
@@ -71,10 +74,11 @@ export class CompareFactors {
       if (slope > 0) high = q;
       else low = q;
       const bend = n * r * r * (1 / vw - ((w - rate) * (1 - 2 * w)) / (vw * vw)) + m * (1 / vq - ((q - guess) * (1 - 2 * q)) / (vq * vq));
-      let next = q - slope / bend;
-      if (!(next > low && next < high)) next = low + (high - low) * 0.5;
-      if (Math.abs(next - q) <= 1e-9 * q) return next;
-      q = next;
+      const next = q - slope / bend;
+      const isInside = next > low && next < high;
+      // Each step of Newton's squares the relative error: after one of 1e-6 there is nothing left to gain.
+      if (isInside && Math.abs(next - q) <= 1e-6 * q) return next;
+      q = isInside ? next : low + (high - low) * 0.5;
     }
     return q;
   }

@@ -125,6 +125,7 @@ class SequentialDetector implements Detector {
   readonly #burstiness: Burstiness;
   readonly #baselineBurstiness: Burstiness;
   #baseline = { requests: 0, bad: 0 };
+  #guessDecay = { dt: 0, factor: 1 };
   #seen = 0;
 
   constructor(options: DetectorOptions) {
@@ -256,7 +257,8 @@ class SequentialDetector implements Detector {
   }
 
   #guess(n: number, k: number, dt: number): void {
-    const decay = 0.5 ** (dt / guessHalfLifeSeconds);
+    if (dt !== this.#guessDecay.dt) this.#guessDecay = { dt, factor: 0.5 ** (dt / guessHalfLifeSeconds) };
+    const decay = this.#guessDecay.factor;
     this.#baseline = { requests: this.#baseline.requests * decay + n, bad: this.#baseline.bad * decay + k };
   }
 
