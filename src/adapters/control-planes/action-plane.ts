@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import type { EndpointObservation, Observation, VersionObservation } from '../../domain/observation.ts';
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../domain/ports.ts';
-import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../domain/step.ts';
+import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../domain/step.ts';
 import type { Action, ObservationAnswer } from './action-contract.ts';
 import { actionPlaneKeys } from './action-contract.ts';
+import { conflict, refused, rejected } from './answers.ts';
 import { combine, describeServing, isServedAlone } from './observed.ts';
 
 /** How the other side is reached. */
@@ -191,16 +192,4 @@ function checkStaged(endpoint: EndpointObservation, to: string): StepCheck {
   if (state?.state === 'available') return { kind: 'converged', detail: `${to} is available on ${endpoint.endpoint}` };
   if (state?.state === 'failed') return { kind: 'failed', detail: `${to} failed to load on ${endpoint.endpoint}: ${state.detail ?? 'no reason given'}` };
   return { kind: 'progressing', detail: `${to} is ${state?.state ?? 'not there yet'} on ${endpoint.endpoint}` };
-}
-
-function refused(reason: string): PlanResult {
-  return { kind: 'refused', reason };
-}
-
-function conflict(detail: string): ApplyOutcome {
-  return { kind: 'conflict', class: 'conflict', detail };
-}
-
-function rejected(errorClass: ErrorClass, detail: string): ApplyOutcome {
-  return { kind: 'rejected', class: errorClass, detail };
 }

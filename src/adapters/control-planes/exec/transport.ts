@@ -5,6 +5,7 @@ import { readSecret } from '../../http/credentials.ts';
 import { describeStart, OutputTail, type ProcessEnding, runProcess } from '../../process/run-process.ts';
 import { type Action, type ObservationAnswer, parseObservation } from '../action-contract.ts';
 import type { ActionSubject, ActionTransport } from '../action-plane.ts';
+import { rejected } from '../answers.ts';
 import type { ExecConfig } from './schema.ts';
 
 /** An observation longer than this is refused; of other output the end is kept. */
@@ -151,8 +152,4 @@ function redact(text: string, secrets: readonly string[]): string {
   let clean = text;
   for (const secret of secrets.filter((each) => each.length >= 4).toSorted((a, b) => b.length - a.length)) clean = clean.replaceAll(secret, '<secret>');
   return clean;
-}
-
-function rejected(errorClass: ErrorClass, detail: string): ApplyOutcome {
-  return { kind: 'rejected', class: errorClass, detail };
 }

@@ -5,6 +5,7 @@ import type { EndpointObservation, Observation, Share, VersionObservation } from
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { FileReplaceError, replaceFile } from '../../files/replace-file.ts';
+import { conflict, indeterminate, refused, rejected } from '../answers.ts';
 import { combine, describeServing, isServedAlone } from '../observed.ts';
 import { parseMap, parseServersState, type ServerState, valueInFile, withServerStates, withValueInFile } from './node-state.ts';
 import { ask, faultIn } from './runtime-api.ts';
@@ -565,20 +566,4 @@ async function replace(path: string, expected: string, text: string): Promise<vo
     if (!(cause instanceof FileReplaceError)) throw cause;
     throw new PlaneError(cause.changed ? 'conflict' : 'permanent', cause.message, { cause });
   }
-}
-
-function refused(reason: string): PlanResult {
-  return { kind: 'refused', reason };
-}
-
-function conflict(detail: string): ApplyOutcome {
-  return { kind: 'conflict', class: 'conflict', detail };
-}
-
-function indeterminate(detail: string): ApplyOutcome {
-  return { kind: 'indeterminate', class: 'indeterminate', detail };
-}
-
-function rejected(errorClass: ErrorClass, detail: string): ApplyOutcome {
-  return { kind: 'rejected', class: errorClass, detail };
 }

@@ -1,12 +1,13 @@
-import { z } from 'zod';
 import type { Observation } from '../../../domain/observation.ts';
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type JsonPatchOperation, type KubernetesClient } from '../../kubernetes/client.ts';
-import { KubernetesError, outcomeOf } from '../../kubernetes/errors.ts';
+import { outcomeOf } from '../../kubernetes/errors.ts';
 import { annotate, guardedPatch, marks } from '../../kubernetes/guarded-patch.ts';
 import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
 import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations } from '../../kubernetes/owners.ts';
+import { parseObject } from '../../kubernetes/parse-object.ts';
+import { conflict, rejected } from '../answers.ts';
 import { checkStep } from './check.ts';
 import { type Mutation, mutationOf, type TemplateMutation } from './mutation.ts';
 import { deploymentSchema, hashOf, isSameTemplate, type ReplicaSet, replicaSetSchema, selectorText, withoutHash } from './objects.ts';
@@ -41,11 +42,11 @@ export class KubernetesDeploymentPlane implements ControlPlane {
     const name = keys.deployment ?? target.model;
     const atMs = this.#deps.clock.nowMs();
     const found = await this.#client.get(resourcePath(deployments, namespace, name), signal);
-    const deployment = parse(deploymentSchema, found, `deployment ${namespace}/${name}`);
+    const deployment = parseObject(deploymentSchema, found, `deployment ${namespace}/${name}`);
     const query = { labelSelector: selectorText(deployment.spec.selector) };
     const { items } = await this.#client.list(resourcePath(replicaSets, namespace), query, signal);
     const owned = items.filter((item) => item.metadata.ownerReferences?.some((owner) => owner.uid === deployment.metadata.uid && owner.controller === true));
-    const sets = owned.map((item) => parse(replicaSetSchema, item, `replicaset ${namespace}/${item.metadata.name}`));
+    const sets = owned.map((item) => parseObject(replicaSetSchema, item, `replicaset ${namespace}/${item.metadata.name}`));
     const ownership = judgeOwners(deployment.metadata, this.#config.gitops, `deployment ${namespace}/${name}`);
     const refusals = options.thorough ? [...ownership.refusals, ...obstaclesOf(deployment.spec, deployment.metadata.deletionTimestamp)] : [];
     const writer = lastWriterOf(deployment.metadata, ['spec', 'template']);
@@ -63,7 +64,7 @@ export class KubernetesDeploymentPlane implements ControlPlane {
       signal.throwIfAborted();
       const path = resourcePath(deployments, mutation.namespace, mutation.deployment);
       const read = await this.#client.find(path, signal);
-      if (read === null) return rejected(`deployment ${step.endpoint} is not there`);
+      if (read === null) return rejected('permanent', `deployment ${step.endpoint} is not there`);
       if (read.metadata.uid !== mutation.uid || read.metadata.deletionTimestamp !== undefined)
         return conflict(`deployment ${step.endpoint} was deleted, or deleted and made anew`);
       const change = mutation.op === 'pause' ? pauseChange(read, mutation, options) : await this.#templateChange(read, mutation, options, signal);
@@ -87,10 +88,11 @@ export class KubernetesDeploymentPlane implements ControlPlane {
 
   /** The patch to the template of a ReplicaSet as it is kept now, or why there is none. */
   async #templateChange(read: KubernetesObject, mutation: TemplateMutation, options: Options, signal: AbortSignal): Promise<Change> {
-    const { spec } = parse(deploymentSchema, read, `deployment ${mutation.namespace}/${mutation.deployment}`);
+    const { spec } = parseObject(deploymentSchema, read, `deployment ${mutation.namespace}/${mutation.deployment}`);
     const to = await this.#keptSet(mutation, 'to', signal);
     if (to === null)
       return rejected(
+        'permanent',
         `ReplicaSet ${mutation.to.name} of version ${mutation.to.version} is no longer kept; revisionHistoryLimit is ${spec.revisionHistoryLimit}`,
       );
     if (isSameTemplate(spec.template, to.spec.template)) return { kind: 'already', detail: `the Deployment already asks for ${mutation.to.version}` };
@@ -99,7 +101,7 @@ export class KubernetesDeploymentPlane implements ControlPlane {
       const writer = lastWriterOf(read.metadata, ['spec', 'template']);
       return conflict(`the Deployment no longer asks for ${mutation.from.version}${writer === null ? '' : `: ${writer} wrote its template last`}`);
     }
-    if (spec.paused) return rejected('the Deployment is paused (spec.paused): nothing would roll; resume it first (kubectl rollout resume)');
+    if (spec.paused) return rejected('permanent', 'the Deployment is paused (spec.paused): nothing would roll; resume it first (kubectl rollout resume)');
     const values = options.inverse
       ? { [marks.opId]: null, [marks.from]: null, [marks.to]: null }
       : { [marks.opId]: options.opId, [marks.from]: mutation.from.version, [marks.to]: mutation.to.version };
@@ -115,7 +117,7 @@ export class KubernetesDeploymentPlane implements ControlPlane {
     const { items } = await this.#client.list(resourcePath(replicaSets, mutation.namespace), { fieldSelector: `metadata.name=${name}` }, signal);
     const found = items.find((item) => item.metadata.uid === uid);
     if (found === undefined) return null;
-    const set = parse(replicaSetSchema, found, `replicaset ${mutation.namespace}/${name}`);
+    const set = parseObject(replicaSetSchema, found, `replicaset ${mutation.namespace}/${name}`);
     return hashOf(set) === hash ? set : null;
   }
 }
@@ -133,18 +135,4 @@ function obstaclesOf(spec: { readonly paused: boolean; readonly replicas: number
     ...(spec.replicas === 0 ? ['the Deployment is scaled to 0: nothing serves, and nothing would'] : []),
     ...(deletedAt === undefined ? [] : [`the Deployment is being deleted since ${deletedAt}`]),
   ];
-}
-
-function parse<Schema extends z.ZodType>(schema: Schema, found: KubernetesObject, what: string): z.output<Schema> {
-  const parsed = schema.safeParse(found);
-  if (parsed.success) return parsed.data;
-  throw new KubernetesError('permanent', `kubernetes: ${what} is not as expected: ${z.prettifyError(parsed.error).replaceAll(/\s+/g, ' ')}`);
-}
-
-function rejected(detail: string): ApplyOutcome {
-  return { kind: 'rejected', class: 'permanent', detail };
-}
-
-function conflict(detail: string): ApplyOutcome {
-  return { kind: 'conflict', class: 'conflict', detail };
 }

@@ -1,13 +1,15 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { lookUp } from '../../../domain/lookup.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
-import { KubernetesError, outcomeOf } from '../../kubernetes/errors.ts';
+import { outcomeOf } from '../../kubernetes/errors.ts';
 import { annotate, guardedPatch, marks, pointer } from '../../kubernetes/guarded-patch.ts';
-import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
+import { resourcePath } from '../../kubernetes/object.ts';
 import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations } from '../../kubernetes/owners.ts';
+import { parseObject } from '../../kubernetes/parse-object.ts';
+import { conflict } from '../answers.ts';
 import { checkStep } from './check.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
 import { colourSchema, endpointSliceSchema, podSchema, serviceSchema } from './objects.ts';
@@ -45,7 +47,7 @@ export class KubernetesServicePlane implements ControlPlane {
     const name = keys.service ?? target.model;
     const label = keys.version_label;
     const atMs = this.#deps.clock.nowMs();
-    const service = parse(serviceSchema, await this.#client.get(resourcePath(services, namespace, name), signal), `service ${namespace}/${name}`);
+    const service = parseObject(serviceSchema, await this.#client.get(resourcePath(services, namespace, name), signal), `service ${namespace}/${name}`);
     const base = Object.entries(service.spec.selector).filter(([key]) => key !== label);
     const [endpoints, found, colours] = await Promise.all([
       this.#list(endpointSlices, namespace, { labelSelector: `kubernetes.io/service-name=${name}` }, endpointSliceSchema, signal),
@@ -133,7 +135,7 @@ export class KubernetesServicePlane implements ControlPlane {
       return { kind: 'applied' };
     }
     const { label, from, to } = mutation;
-    const selected = lookUp(parse(serviceSchema, read, 'service').spec.selector, label) ?? null;
+    const selected = lookUp(parseObject(serviceSchema, read, 'service').spec.selector, label) ?? null;
     if (selected === to) return { kind: 'already', detail: `the Service already selects ${label}=${to}` };
     if (selected !== from) {
       const writer = lastWriterOf(read.metadata, ['spec', 'selector']);
@@ -166,7 +168,7 @@ export class KubernetesServicePlane implements ControlPlane {
     const read = await this.#client.find(path, signal);
     if (read === null || read.metadata.uid !== mutation.uid)
       return conflict(`deployment ${mutation.namespace}/${mutation.deployment} was deleted, or deleted and made anew`);
-    const { replicas } = parse(colourSchema, read, 'deployment').spec;
+    const { replicas } = parseObject(colourSchema, read, 'deployment').spec;
     if (replicas === mutation.to || (mutation.to > mutation.from && replicas > mutation.to)) return { kind: 'already', detail: `it has ${replicas} replicas` };
     if (replicas !== mutation.from)
       return conflict(`deployment ${mutation.deployment} has ${replicas} replicas, expected ${mutation.from}: somebody else scales it`);
@@ -182,7 +184,7 @@ export class KubernetesServicePlane implements ControlPlane {
     signal: AbortSignal,
   ): Promise<z.output<Schema>[]> {
     const { items } = await this.#client.list(resourcePath(resource, namespace), query, signal);
-    return items.map((item) => parse(schema, item, `${resource.resource} ${namespace}/${item.metadata.name}`));
+    return items.map((item) => parseObject(schema, item, `${resource.resource} ${namespace}/${item.metadata.name}`));
   }
 }
 
@@ -207,14 +209,4 @@ function tally(values: readonly string[]): Record<string, number> {
   const counts = new Map<string, number>();
   for (const value of values.toSorted()) counts.set(value, (counts.get(value) ?? 0) + 1);
   return Object.fromEntries(counts);
-}
-
-function parse<Schema extends z.ZodType>(schema: Schema, found: KubernetesObject, what: string): z.output<Schema> {
-  const parsed = schema.safeParse(found);
-  if (parsed.success) return parsed.data;
-  throw new KubernetesError('permanent', `kubernetes: ${what} is not as expected: ${z.prettifyError(parsed.error).replaceAll(/\s+/g, ' ')}`);
-}
-
-function conflict(detail: string): ApplyOutcome {
-  return { kind: 'conflict', class: 'conflict', detail };
 }

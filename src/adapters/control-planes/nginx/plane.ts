@@ -10,6 +10,7 @@ import { FileReplaceError, replaceFile, writeBeside, writeObstacle } from '../..
 import { createHttpClient, type HttpClient } from '../../http/client.ts';
 import { HttpError } from '../../http/http-error.ts';
 import { describeStart, OutputTail, runProcess } from '../../process/run-process.ts';
+import { conflict, refused, rejected } from '../answers.ts';
 import { combine, describeServing, isServedAlone } from '../observed.ts';
 import { isMarkerTrue, type OwnedFile, OwnedFileFault, parseOwnedFile, withVersion } from './owned-file.ts';
 import { type NginxConfig, type NginxKeys, type NginxNode, nginxKeys } from './schema.ts';
@@ -374,16 +375,4 @@ function classOfStatus(status: number): ErrorClass {
 
 function reasonOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
-}
-
-function refused(reason: string): PlanResult {
-  return { kind: 'refused', reason };
-}
-
-function conflict(detail: string): ApplyOutcome {
-  return { kind: 'conflict', class: 'conflict', detail };
-}
-
-function rejected(errorClass: ErrorClass, detail: string): ApplyOutcome {
-  return { kind: 'rejected', class: errorClass, detail };
 }

@@ -1,13 +1,11 @@
-import { readFile } from 'node:fs/promises';
-import type { SecureClientSessionOptions } from 'node:http2';
 import type { z } from 'zod';
-import type { TlsConfig } from '../../../config/http-config.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { type KubernetesObject, type Resource, resourcePath } from '../../kubernetes/object.ts';
 import { artifactNames } from '../artifact-names.ts';
+import { readGrpcTls } from '../grpc-tls.ts';
 import { missingRight, ownerRefusals, type PatchDecision, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep } from './check.ts';
 import { isSame, type Mutation, mutationOf } from './mutation.ts';
@@ -121,7 +119,7 @@ export class SeldonV2Plane implements ControlPlane {
   /** The connection, made anew when the certificates changed. */
   async #connect(): Promise<SchedulerClient> {
     const { endpoint, tls_config: tls, timeout } = this.#config.scheduler;
-    const options = tls === undefined ? null : await tlsOptions(tls);
+    const options = tls === undefined ? null : await readGrpcTls(tls);
     if (this.#isClosed) throw new PlaneError('permanent', 'the control plane is closed');
     const credentials = JSON.stringify(options);
     if (this.#scheduler?.credentials !== credentials) {
@@ -207,26 +205,4 @@ function keysOf({ plane }: PlaneTarget): z.output<typeof seldonV2Keys> {
 function versioningOf(target: PlaneTarget): Versioning {
   const { artifact } = keysOf(target);
   return artifact === undefined ? { kind: 'artifact_version' } : { kind: 'uri', names: artifactNames(artifact) };
-}
-
-/** @throws {PlaneError} auth, naming the file and never its content */
-async function tlsOptions(tls: TlsConfig): Promise<SecureClientSessionOptions> {
-  const [ca, cert, key] = await Promise.all([pem(tls.ca, tls.ca_file), pem(tls.cert, tls.cert_file), pem(tls.key, tls.key_file)]);
-  return {
-    minVersion: tls.min_version === 'TLS13' ? 'TLSv1.3' : 'TLSv1.2',
-    rejectUnauthorized: !tls.insecure_skip_verify,
-    ...(ca === null ? {} : { ca }),
-    ...(cert === null ? {} : { cert }),
-    ...(key === null ? {} : { key }),
-    ...(tls.server_name === undefined ? {} : { servername: tls.server_name }),
-  };
-}
-
-async function pem(text: string | undefined, file: string | undefined): Promise<string | null> {
-  if (file === undefined) return text ?? null;
-  try {
-    return await readFile(file, 'utf8');
-  } catch (cause) {
-    throw new PlaneError('auth', `tls_config: ${file} cannot be read (${(cause as NodeJS.ErrnoException).code ?? 'unknown'})`);
-  }
 }

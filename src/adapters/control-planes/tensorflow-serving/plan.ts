@@ -132,9 +132,10 @@ function planEndpoint(planned: Planned, to: string, kept: readonly string[]): En
 
   const switches: Step[] = [];
   const labels = Object.fromEntries(Object.entries(state.labels).map(([label, version]) => [label, kept.includes(version) ? version : to]));
-  const moved = Object.keys(labels).filter(
-    (label) => lookUp(labels, label) !== lookUp(state.labels, label) || ![undefined, lookUp(labels, label)].includes(lookUp(endpoint.routes, label)),
-  );
+  const moved = Object.entries(labels).flatMap(([label, version]) => {
+    const leadsTo = lookUp(endpoint.routes, label);
+    return version !== lookUp(state.labels, label) || (leadsTo !== undefined && leadsTo !== version) ? [label] : [];
+  });
   if (moved.length > 0) {
     switches.push(
       advance(

@@ -8,6 +8,7 @@ import { HttpError } from '../../http/http-error.ts';
 import { parseRetryAfter } from '../../http/retry-after.ts';
 import { type Action, type ObservationAnswer, parseObservation } from '../action-contract.ts';
 import type { ActionSubject, ActionTransport } from '../action-plane.ts';
+import { indeterminate, rejected } from '../answers.ts';
 import { renderJson } from './json-template.ts';
 import { actionVariables, type WebhookAction, type WebhookConfig } from './schema.ts';
 import { sign } from './signature.ts';
@@ -207,12 +208,4 @@ function classOfFailure(error: HttpError): ErrorClass {
   if (unsentCodes.has(error.code)) return 'transient';
   if (error.code === 'FILE' || error.code === 'BAD_URL' || error.code.startsWith('ERR_TLS') || error.code.includes('CERT')) return 'permanent';
   return 'indeterminate';
-}
-
-function indeterminate(detail: string): ApplyOutcome {
-  return { kind: 'indeterminate', class: 'indeterminate', detail };
-}
-
-function rejected(errorClass: ErrorClass, detail: string): ApplyOutcome {
-  return { kind: 'rejected', class: errorClass, detail };
 }
