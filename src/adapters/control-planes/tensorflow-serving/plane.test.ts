@@ -6,13 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
 import { createServingClient } from '../../../../test/support/serving-client.ts';
-import {
-  type ModelRepository,
-  type ModelVersions,
-  makeModelRepository,
-  startTensorFlowServing,
-  type TensorFlowServing,
-} from '../../../../test/support/tensorflow-serving/start.ts';
+import { type ModelRepository, type ModelVersions, makeModelRepository, startTensorFlowServing } from '../../../../test/support/tensorflow-serving/start.ts';
+import { serveHere } from '../../../../test/support/tensorflow-serving/start-here.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import type { Log, PlaneDeps, PlaneTarget } from '../../../domain/ports.ts';
 import type { Step } from '../../../domain/step.ts';
@@ -32,9 +27,18 @@ type WorldOptions = {
   /** Text behind `name`, `base_path` and `model_platform`, per model. */
   extra?: Record<string, string>;
   servers?: number;
+  /** Each server is a process of its own, which can be stopped in the middle; slow to start. */
+  processes?: boolean;
   flags?: Flags;
   config?: Record<string, unknown>;
 };
+
+type Server = { readonly grpc: string; readonly rest: string; readonly pid?: number; readonly end: () => Promise<void> };
+
+async function startProcess(flags: Flags): Promise<Server> {
+  const server = await startTensorFlowServing({ flags });
+  return { grpc: server.grpc, rest: server.rest, pid: server.pid, end: () => server.kill('SIGKILL') };
+}
 
 /** Servers, their file, and a plane in front of them. */
 class World {
@@ -42,22 +46,31 @@ class World {
   readonly dir: string;
   readonly file: string;
   readonly repository: ModelRepository;
-  servers: TensorFlowServing[] = [];
+  servers: Server[] = [];
   memory: Record<string, unknown> = {};
   requests: string[] = [];
   plane!: TensorFlowServingPlane;
   readonly target: PlaneTarget = { model: 'fraud-detector', plane: { model: 'fraud' } };
+  readonly #processes: boolean;
   #config: Record<string, unknown> = {};
 
-  constructor(dir: string, repository: ModelRepository) {
+  constructor(dir: string, repository: ModelRepository, processes: boolean) {
+    this.#processes = processes;
     this.dir = dir;
     this.file = join(dir, 'models.config');
     this.repository = repository;
   }
 
-  static async start({ models = { fraud: { 1: {}, 2: {} } }, extra = {}, servers = 1, flags = {}, config = {} }: WorldOptions = {}): Promise<World> {
+  static async start({
+    models = { fraud: { 1: {}, 2: {} } },
+    extra = {},
+    servers = 1,
+    processes = false,
+    flags = {},
+    config = {},
+  }: WorldOptions = {}): Promise<World> {
     const dir = await mkdtemp(join(tmpdir(), 'tfs-plane-'));
-    const world = new World(dir, await makeModelRepository(join(dir, 'models'), models));
+    const world = new World(dir, await makeModelRepository(join(dir, 'models'), models), processes);
     await writeFile(world.file, configText(world.repository, Object.keys(models), extra));
     for (let index = 0; index < servers; index += 1)
       await world.serve({ ...quickFlags, model_config_file: world.file, reload_journal_file: join(dir, `reloads-${index}`), ...flags });
@@ -65,10 +78,10 @@ class World {
     return world;
   }
 
-  async serve(flags: Flags): Promise<TensorFlowServing> {
-    const server = await startTensorFlowServing({ flags });
+  async serve(flags: Flags): Promise<Server> {
+    const server = this.#processes ? await startProcess(flags) : await serveHere(flags);
     this.servers.push(server);
-    this.#owned.push(async () => server.kill('SIGKILL'));
+    this.#owned.push(server.end);
     return server;
   }
 
@@ -259,7 +272,7 @@ describe('a rollback on TensorFlow Serving', () => {
     await using world = await World.start();
     await reach(world, all('1'));
     const [server] = world.servers;
-    const client = createServingClient(server as TensorFlowServing);
+    const client = createServingClient(server as Server);
     world.own(async () => client.close());
 
     // The staging of a process that was stopped, as it arrives.
@@ -600,12 +613,13 @@ describe('the traps of TensorFlow Serving', () => {
   });
 
   it('a server that is stopped in the middle: no answer is not a no', async () => {
-    await using world = await World.start({ config: { apply_timeout: '300ms', timeout: '300ms' } });
+    await using world = await World.start({ processes: true });
     const [stage] = await world.steps('1');
-    await world.servers[0]?.kill('SIGSTOP');
+    const impatient = world.another({ apply_timeout: '300ms', timeout: '300ms' });
+    process.kill(world.servers[0]?.pid ?? 0, 'SIGSTOP');
 
-    const outcome = await world.apply(stage as Step);
-    await world.servers[0]?.kill('SIGCONT');
+    const outcome = await world.apply(stage as Step, false, impatient);
+    process.kill(world.servers[0]?.pid ?? 0, 'SIGCONT');
 
     expect(outcome).toMatchObject({ kind: 'rejected', class: 'transient', detail: expect.stringMatching(/GetModelStatus answered DEADLINE_EXCEEDED/) });
     await until(async () => served(await world.observe().catch(() => ({ serving: [] }) as unknown as Observation)) === '2');
@@ -616,7 +630,7 @@ describe('the traps of TensorFlow Serving', () => {
     await using world = await World.start({ config: { timeout: '1s' } });
     await world.observe();
     const port = Number(world.servers[0]?.grpc.split(':')[1]);
-    await world.servers[0]?.kill('SIGKILL');
+    await world.servers[0]?.end();
 
     await expect(world.observe()).rejects.toMatchObject({
       class: 'transient',
@@ -629,7 +643,7 @@ describe('the traps of TensorFlow Serving', () => {
 
   it('one endpoint that is away is named, and refused to act on', async () => {
     await using world = await World.start({ servers: 2 });
-    await world.servers[1]?.kill('SIGKILL');
+    await world.servers[1]?.end();
 
     const observation = await world.observe(true);
 
