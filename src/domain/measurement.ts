@@ -1,4 +1,5 @@
 import type { Matcher } from './model.ts';
+import type { Sample } from './prometheus-functions.ts';
 
 /** Which number is asked for. */
 export type Question = {
@@ -6,9 +7,9 @@ export type Question = {
   readonly id: string;
   /**
    * `increase`: growth of a counter over the window. `buckets`: the same per bucket bound (`le`) of a classic histogram. `newest`: time of the newest sample.
-   * `gauge`: the mean of the newest samples of all its series.
+   * `gauge`: the mean of the newest samples of all its series. `samples`: the raw samples of each series, for those who count themselves.
    */
-  readonly kind: 'increase' | 'buckets' | 'newest' | 'gauge';
+  readonly kind: 'increase' | 'buckets' | 'newest' | 'gauge' | 'samples';
   /** Full series name (for `buckets` with its `_bucket`). */
   readonly metric: string;
   readonly matchers: readonly Matcher[];
@@ -38,12 +39,25 @@ export type Answer =
   /** ms since 1970. */
   | { readonly kind: 'newest'; readonly byVersion: ReadonlyMap<string, number> }
   | { readonly kind: 'gauge'; readonly byVersion: ReadonlyMap<string, number> }
+  | { readonly kind: 'samples'; readonly byVersion: ReadonlyMap<string, readonly CounterSeries[]> }
   /** Per version of the registry; a version without the metric is not in it. `note`: where it was measured, or why there is no number. */
   | { readonly kind: 'quality'; readonly values: ReadonlyMap<string, QualityValue> }
   /** An element of a vector: one version in breach with its value. */
   | { readonly kind: 'expr'; readonly elements: readonly { readonly labels: Readonly<Record<string, string>>; readonly value: number }[] }
   /** The source failed, was partial, or warned: nothing may be concluded. `reason` is fit for a person and free of secrets. */
   | { readonly kind: 'error'; readonly reason: string };
+
+/** Raw samples of one series of a counter. */
+export type CounterSeries = {
+  /** Tells it from every other series of the source, and stays the same. */
+  readonly key: string;
+  /** The process it is of (job and instance): all its series are read at once. */
+  readonly target: string;
+  /** Bound of a histogram's bucket, in the metric's own unit; `null`: none. */
+  readonly le: number | null;
+  /** In time order, finite. */
+  readonly points: readonly Sample[];
+};
 
 /** `value: null`: it was looked for and is not there, or is no number. */
 export type QualityValue = { readonly value: number | null; readonly measuredMs: number; readonly note: string };

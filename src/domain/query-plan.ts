@@ -91,6 +91,7 @@ function planClass(asked: readonly Asked[], maxLength: number): PlannedQuery[] {
 
 function text({ kind, metric, windowMs, versionLabel }: Question, matchers: readonly Matcher[], keyLabels: readonly string[]): string {
   const selector = selectorText(metric, matchers);
+  if (kind === 'samples') return `${selector}[${formatDuration(windowMs)}]`;
   const by = byText([...new Set([...keyLabels, ...(versionLabel === null ? [] : [versionLabel]), ...(kind === 'buckets' ? ['le'] : [])])]);
   if (kind === 'gauge') return `avg${by}(${selector})`;
   if (kind === 'newest') return `max${by}(timestamp(${selector}))`;

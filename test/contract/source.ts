@@ -22,6 +22,17 @@ function increase(byVersion: Readonly<Record<string, number>>): Answer {
   return { kind: 'increase', byVersion: new Map(Object.entries(byVersion)) };
 }
 
+/** Raw samples by version, each series a list of [seconds from the instant, value]. */
+function samples(byVersion: Readonly<Record<string, readonly (readonly (readonly [number, number])[])[]>>, bounds?: readonly number[]): Answer {
+  const series = (points: readonly (readonly [number, number])[], index: number) => ({
+    key: `${index}`,
+    target: '',
+    le: bounds?.[index] ?? null,
+    points: points.map(([seconds, value]) => ({ atMs: seconds * 1000, value })),
+  });
+  return { kind: 'samples', byVersion: new Map(Object.entries(byVersion).map(([version, all]) => [version, all.map(series)])) };
+}
+
 const minute = { kind: 'increase', matchers: [], windowMs: 60_000, versionLabel: 'version' } as const;
 const nasty = 'a"b\\c\nd|e.*';
 
@@ -181,6 +192,64 @@ const cases: readonly ContractCase[] = [
     expected: { kind: 'newest', byVersion: new Map([['1', 0]]) },
   },
   {
+    name: 'gives raw samples, series by series',
+    series: [
+      { name: 'c15_total', labels: { version: '1', code: '200' }, samples: every10(5, [100, 110, 3]) },
+      { name: 'c15_total', labels: { version: '1', code: '500' }, samples: [[5, 1]] },
+      { name: 'c15_total', labels: { version: '2', code: '200' }, samples: every10(55, [7, 8]) },
+      { name: 'c15_total', labels: { version: '3', code: '200' }, samples: every10(65, [7, 8]) },
+    ],
+    question: { ...minute, kind: 'samples', metric: 'c15_total' },
+    expected: samples({
+      1: [
+        [
+          [-25, 100],
+          [-15, 110],
+          [-5, 3],
+        ],
+        [[-5, 1]],
+      ],
+      2: [[[-55, 8]]],
+    }),
+  },
+  {
+    name: 'gives raw samples of buckets with their bounds',
+    series: ['0.1', '+Inf'].map((le, index) => ({
+      name: 'c16_bucket',
+      labels: { version: '1', le },
+      samples: every10(
+        5,
+        [100, 110].map((value) => value * (index + 1)),
+      ),
+    })),
+    question: { ...minute, kind: 'samples', metric: 'c16_bucket' },
+    expected: samples(
+      {
+        1: [
+          [
+            [-15, 100],
+            [-5, 110],
+          ],
+          [
+            [-15, 200],
+            [-5, 220],
+          ],
+        ],
+      },
+      [0.1, Infinity],
+    ),
+  },
+  {
+    name: 'has no raw samples of a version one of whose counters is NaN',
+    series: [
+      { name: 'c17_total', labels: { version: '1', code: '200' }, samples: every10(5, [7, 8]) },
+      { name: 'c17_total', labels: { version: '1', code: '500' }, samples: every10(5, [7, Number.NaN]) },
+      { name: 'c17_total', labels: { version: '2', code: '200' }, samples: [[5, 7]] },
+    ],
+    question: { ...minute, kind: 'samples', metric: 'c17_total' },
+    expected: samples({ 2: [[[-5, 7]]] }),
+  },
+  {
     name: 'has an empty answer for a metric that is not there',
     series: [],
     question: { ...minute, metric: 'c14_total' },
@@ -234,12 +303,27 @@ export function describeSourceContract(name: string, prepare: () => Promise<{ so
 }
 
 function expectAnswer(actual: Answer | undefined, expected: Answer, atMs: number): void {
+  if (expected.kind === 'samples') {
+    expect(actual?.kind).toBe('samples');
+    return expect(plainSamples(actual, atMs)).toEqual(plainSamples(expected, 0));
+  }
   expect(plain(actual, 0)).toEqual(plain(expected, expected.kind === 'newest' ? atMs : 0));
+}
+
+/** Bounds and points by version; keys must differ, and are otherwise the source's own. */
+function plainSamples(answer: Answer | undefined, atMs: number): unknown {
+  if (answer?.kind !== 'samples') return answer;
+  const all = [...answer.byVersion.values()].flat();
+  expect(new Set(all.map(({ key }) => key)).size).toBeGreaterThanOrEqual(Math.max(0, ...[...answer.byVersion.values()].map((series) => series.length)));
+  const lines = [...answer.byVersion].flatMap(([version, series]) =>
+    series.map(({ le, points }) => JSON.stringify([version, String(le), points.map(({ atMs: time, value }) => [Math.round((time - atMs) / 1000), value])])),
+  );
+  return lines.toSorted();
 }
 
 /** Numbers rounded to 9 digits, maps as sorted lists. */
 function plain(answer: Answer | undefined, offset: number): unknown {
-  if (answer === undefined || !('byVersion' in answer)) return answer;
+  if (answer === undefined || answer.kind === 'samples' || !('byVersion' in answer)) return answer;
   const byVersion = [...answer.byVersion].map(
     ([version, value]) =>
       [

@@ -5,14 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { realClock } from '../../src/adapters/clock/real-clock.ts';
-import { AnswerBuilder } from '../../src/adapters/sources/answer-builder.ts';
+import { AnswerBuilder, labelsKey } from '../../src/adapters/sources/answer-builder.ts';
 import { createPrometheusSource } from '../../src/adapters/sources/prometheus/index.ts';
 import { prometheusSchema } from '../../src/adapters/sources/prometheus/schema.ts';
 import { evaluate } from '../../src/adapters/sources/scrape/evaluate.ts';
 import { createScrapeSource } from '../../src/adapters/sources/scrape/index.ts';
 import { compileMatcher } from '../../src/adapters/sources/scrape/matching.ts';
 import { scrapeSchema } from '../../src/adapters/sources/scrape/schema.ts';
-import { labelsKey, SeriesStore } from '../../src/adapters/sources/scrape/series-store.ts';
+import { SeriesStore } from '../../src/adapters/sources/scrape/series-store.ts';
 import type { Answer, Question } from '../../src/domain/measurement.ts';
 import type { Source } from '../../src/domain/ports.ts';
 import { extrapolatedIncrease, histogramQuantile, type Sample } from '../../src/domain/prometheus-functions.ts';
@@ -62,7 +62,7 @@ function askEvaluator(series: readonly Series[], questions: readonly Question[],
 
 /** Flat numbers of an answer, by version and bound. */
 function numbers(answer: Answer | undefined): Map<string, number> {
-  if (answer === undefined || !('byVersion' in answer)) throw new Error(`no answer: ${JSON.stringify(answer)}`);
+  if (answer === undefined || answer.kind === 'samples' || !('byVersion' in answer)) throw new Error(`no answer: ${JSON.stringify(answer)}`);
   const flat = new Map<string, number>();
   for (const [version, value] of answer.byVersion) {
     if (typeof value === 'number') flat.set(version, value);

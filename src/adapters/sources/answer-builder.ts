@@ -1,4 +1,4 @@
-import type { Answer } from '../../domain/measurement.ts';
+import type { Answer, CounterSeries } from '../../domain/measurement.ts';
 import { groupKey, type PlannedQuery } from '../../domain/query-plan.ts';
 
 /** An answer that must not be read as numbers; the message is fit for a person. */
@@ -37,11 +37,9 @@ export class AnswerBuilder {
   /** @throws {AnswerError} when the element repeats another or is of another instant */
   add(labels: Labels, { atMs, value }: Point): void {
     checkInstant(atMs, this.#atMs);
-    const { keyLabels, versionLabel, ids, kind } = this.#query;
-    const [only] = keyLabels;
-    const key = keyLabels.length === 1 && only !== undefined ? (labels[only] ?? '') : groupKey(keyLabels.map((label) => labels[label] ?? ''));
+    const { ids, kind } = this.#query;
+    const { key, version } = placeOf(this.#query, labels);
     if (!ids.has(key)) return;
-    const version = versionLabel === null ? '' : (labels[versionLabel] ?? '');
     if (kind === 'buckets') this.#addBucket(key, version, labels['le'], value);
     else this.#addNumber(key, version, value);
   }
@@ -58,6 +56,7 @@ export class AnswerBuilder {
 
   #answer(key: string): Answer {
     const { kind } = this.#query;
+    if (kind === 'samples') throw new AnswerError('raw samples are no numbers');
     if (kind !== 'buckets') return { kind, byVersion: this.#numbers.get(key) ?? new Map() };
     const byVersion = this.#buckets.get(key) ?? new Map<string, Map<number, number>>();
     for (const version of this.#unusable.get(key) ?? []) byVersion.delete(version);
@@ -114,6 +113,66 @@ export class AnswerBuilder {
     if (versions === undefined) this.#unusable.set(key, new Set([version]));
     else versions.add(version);
   }
+}
+
+/** Sorts whole series into the answers of a query for raw samples; otherwise as `AnswerBuilder`. */
+export class SamplesBuilder {
+  readonly #query: PlannedQuery;
+  readonly #series = new Map<string, Map<string, CounterSeries[]>>();
+  readonly #unusable = new Map<string, Set<string>>();
+  readonly #seen = new Set<string>();
+
+  constructor(query: PlannedQuery) {
+    this.#query = query;
+  }
+
+  /** @param points in time order. @throws {AnswerError} when the series repeats another */
+  add(labels: Labels, points: readonly Point[]): void {
+    const { key, version } = placeOf(this.#query, labels);
+    if (!this.#query.ids.has(key)) return;
+    const own = labelsKey(labels);
+    if (this.#seen.has(own)) throw new AnswerError('the answer holds a series twice');
+    this.#seen.add(own);
+    // A counter that is no number says nothing of its version.
+    if (points.some(({ value }) => !Number.isFinite(value))) valueAt(this.#unusable, key, () => new Set()).add(version);
+    const le = labels['le'] === undefined ? null : parseBound(labels['le']);
+    if (le !== null && Number.isNaN(le)) throw new AnswerError('a bucket of the answer has no "le" that is a number');
+    const target = JSON.stringify([labels['job'] ?? '', labels['instance'] ?? '']);
+    const byVersion = valueAt(this.#series, key, () => new Map<string, CounterSeries[]>());
+    valueAt(byVersion, version, () => []).push({ key: own, target, le, points });
+  }
+
+  answers(): ReadonlyMap<string, Answer> {
+    const answers = new Map<string, Answer>();
+    for (const [key, ids] of this.#query.ids) {
+      const byVersion = this.#series.get(key) ?? new Map<string, CounterSeries[]>();
+      for (const version of this.#unusable.get(key) ?? []) byVersion.delete(version);
+      for (const id of ids) answers.set(id, { kind: 'samples', byVersion });
+    }
+    return answers;
+  }
+}
+
+/** Identity of a label set, whatever its order. */
+export function labelsKey(labels: Labels): string {
+  return JSON.stringify(
+    Object.keys(labels)
+      .toSorted()
+      .map((name) => [name, labels[name]]),
+  );
+}
+
+/** Which question of the query an element answers, and for which version. */
+function placeOf({ keyLabels, versionLabel }: PlannedQuery, labels: Labels): { readonly key: string; readonly version: string } {
+  const [only] = keyLabels;
+  const key = keyLabels.length === 1 && only !== undefined ? (labels[only] ?? '') : groupKey(keyLabels.map((label) => labels[label] ?? ''));
+  return { key, version: versionLabel === null ? '' : (labels[versionLabel] ?? '') };
+}
+
+function valueAt<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
 }
 
 function parseBound(le: string): number {

@@ -28,7 +28,7 @@ export type ApiOptions = {
   readonly onWarning: () => void;
 };
 
-/** The two calls of Prometheus's HTTP API that are used. */
+/** The calls of Prometheus's HTTP API that are used. */
 export class PrometheusApi {
   readonly #options: ApiOptions;
   readonly #base: URL;
@@ -41,6 +41,11 @@ export class PrometheusApi {
   /** Elements of the vector at one instant. @throws {QueryError} */
   async query(promql: string, atMs: number, signal: AbortSignal): Promise<readonly unknown[]> {
     return await this.#call('query', { query: promql, time: seconds(atMs) }, 'vector', signal);
+  }
+
+  /** Series of a range selector at one instant: their samples as they were stored. @throws {QueryError} */
+  async querySamples(promql: string, atMs: number, signal: AbortSignal): Promise<readonly unknown[]> {
+    return await this.#call('query', { query: promql, time: seconds(atMs) }, 'matrix', signal);
   }
 
   /** Elements of the matrix over a range, both ends included. @throws {QueryError} */

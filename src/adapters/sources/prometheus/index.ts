@@ -2,7 +2,7 @@ import type { Answer, ExprQuestion, HistoryPoint, Question } from '../../../doma
 import type { Source } from '../../../domain/ports.ts';
 import { type PlannedQuery, planQueries } from '../../../domain/query-plan.ts';
 import { createHttpClient, type HttpClient } from '../../http/client.ts';
-import { AnswerBuilder, AnswerError, checkInstant } from '../answer-builder.ts';
+import { AnswerBuilder, AnswerError, checkInstant, SamplesBuilder } from '../answer-builder.ts';
 import { inTurns } from '../in-turns.ts';
 import type { SourceDeps } from '../source-plugin.ts';
 import { readElement, readSeries } from './answers.ts';
@@ -40,12 +40,8 @@ class PrometheusSource implements Source {
     const queries = planQueries(questions);
     await this.#askAll(queries, signal, async (query) => {
       const reached = await this.#attempt(async () => {
-        const builder = new AnswerBuilder(query, atMs);
-        for (const element of await this.#api.query(query.promql, atMs, signal)) {
-          const { labels, point } = readElement(element);
-          builder.add(labels, point);
-        }
-        for (const [id, answer] of builder.answers()) answers.set(id, answer);
+        const found = query.kind === 'samples' ? await this.#samples(query, atMs, signal) : await this.#numbers(query, atMs, signal);
+        for (const [id, answer] of found) answers.set(id, answer);
       });
       if (reached.error !== null) for (const id of idsOf(query)) answers.set(id, reached.error);
       return reached.up;
@@ -104,6 +100,26 @@ class PrometheusSource implements Source {
 
   async close(): Promise<void> {
     this.#client.close();
+  }
+
+  async #numbers(query: PlannedQuery, atMs: number, signal: AbortSignal): Promise<ReadonlyMap<string, Answer>> {
+    const builder = new AnswerBuilder(query, atMs);
+    for (const element of await this.#api.query(query.promql, atMs, signal)) {
+      const { labels, point } = readElement(element);
+      builder.add(labels, point);
+    }
+    return builder.answers();
+  }
+
+  async #samples(query: PlannedQuery, atMs: number, signal: AbortSignal): Promise<ReadonlyMap<string, Answer>> {
+    const builder = new SamplesBuilder(query);
+    for (const element of await this.#api.querySamples(query.promql, atMs, signal)) {
+      const { labels, points } = readSeries(element);
+      const isOutside = points.some((point) => point.atMs > atMs + 1 || point.atMs < atMs - query.windowMs - 1);
+      if (isOutside) throw new AnswerError('a sample of the answer is outside the range asked');
+      builder.add(labels, points);
+    }
+    return builder.answers();
   }
 
   /** Fills the answers of `query` at every point of one chunk. */

@@ -60,6 +60,61 @@ async function askOne(question: Partial<Question> = {}): Promise<Answer | undefi
 }
 
 describe('the prometheus source', () => {
+  describe('asked for raw samples', () => {
+    const series = (metric: object, ...values: readonly (readonly [secondsBefore: number, value: string])[]) => ({
+      metric,
+      values: values.map(([seconds, value]) => [at - seconds, value]),
+    });
+    const matrix = (result: readonly object[], extra: object = {}) => ({ status: 'success', data: { resultType: 'matrix', result }, ...extra });
+    const matchers = (model: string) => [{ label: 'model', op: '=' as const, value: model }];
+
+    it('asks for the range itself, alike questions at once, and keeps series and targets apart', async () => {
+      const own = { __name__: 'requests_total', job: 'tfs', instance: 'a:8501', version: '7' };
+      nock(url)
+        .post('/api/v1/query', { query: 'requests_total{model=~"fraud|shop"}[1m]', time: '1795348800.000', timeout: '5.000' })
+        .reply(
+          200,
+          matrix([
+            series({ ...own, model: 'fraud', code: '200' }, [15.5, '10'], [5.5, '30']),
+            series({ ...own, model: 'fraud', code: '500' }, [5.5, '1']),
+            series({ ...own, model: 'shop', code: '200', instance: 'b:8501' }, [3, '4']),
+          ]),
+        );
+
+      const answers = await source.ask(
+        [aQuestion({ kind: 'samples', matchers: matchers('fraud') }), aQuestion({ id: 'r', kind: 'samples', matchers: matchers('shop') })],
+        atMs,
+        never,
+      );
+
+      const [fraud, shop] = ['q', 'r'].map((id) => {
+        const answer = answers.get(id);
+        return answer?.kind === 'samples' ? (answer.byVersion.get('7') ?? []) : [];
+      });
+      expect(fraud?.map(({ points }) => points)).toEqual([
+        [
+          { atMs: atMs - 15_500, value: 10 },
+          { atMs: atMs - 5_500, value: 30 },
+        ],
+        [{ atMs: atMs - 5_500, value: 1 }],
+      ]);
+      expect(fraud?.[0]?.target).toBe(fraud?.[1]?.target);
+      expect(fraud?.[0]?.target).not.toBe(shop?.[0]?.target);
+      expect(shop).toHaveLength(1);
+    });
+
+    it.each([
+      ['a partial answer', matrix([series({ version: '7' }, [5, '1'])], { warnings: ['a store is not reachable'] }), 'may be partial'],
+      ['samples of another time', matrix([series({ version: '7' }, [75, '1'])]), 'outside the range'],
+      ['a series twice', matrix([series({ version: '7' }, [5, '1']), series({ version: '7' }, [5, '1'])]), 'twice'],
+      ['a vector', vector([[{ version: '7' }, '1']]), 'not a matrix'],
+    ])('takes %s for an error', async (_name, body, reason) => {
+      answering(body);
+
+      expect(await askOne({ kind: 'samples' })).toMatchObject({ kind: 'error', reason: expect.stringContaining(reason) });
+    });
+  });
+
   it('asks by POST with query, time and timeout, and answers per version', async () => {
     nock(url)
       .post('/api/v1/query', { query: 'sum by (version) (increase(requests_total[1m]))', time: '1795348800.000', timeout: '5.000' })

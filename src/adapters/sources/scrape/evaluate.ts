@@ -1,8 +1,8 @@
 import type { Question } from '../../../domain/measurement.ts';
-import { extrapolatedIncrease } from '../../../domain/prometheus-functions.ts';
-import type { Labels } from '../answer-builder.ts';
+import { extrapolatedIncrease, type Sample } from '../../../domain/prometheus-functions.ts';
+import { type Labels, labelsKey } from '../answer-builder.ts';
 import { fitsAll, type LabelTest, withoutEmpty } from './matching.ts';
-import { labelsKey, type SeriesRing, type SeriesStore } from './series-store.ts';
+import type { SeriesRing, SeriesStore } from './series-store.ts';
 
 /** How far back an instant selector looks, as Prometheus does unless told otherwise. */
 export const lookbackMs = 300_000;
@@ -35,6 +35,20 @@ export function evaluate(
   }
   if (question.kind === 'gauge') for (const group of groups.values()) group.value /= group.series;
   return groups.values();
+}
+
+/** The samples of every selected series in the question's window, series without any left out. */
+export function* rawSamples(
+  store: SeriesStore,
+  { metric, windowMs }: Question,
+  tests: readonly LabelTest[],
+  atMs: number,
+): Generator<{ readonly labels: Labels; readonly points: readonly Sample[] }> {
+  for (const ring of store.of(metric)) {
+    if (!fitsAll(tests, ring.labels)) continue;
+    const points = ring.samples(atMs - windowMs, atMs);
+    if (points.length > 0) yield { labels: { __name__: metric, ...ring.labels }, points };
+  }
 }
 
 function valueOf({ kind, windowMs }: Question, ring: SeriesRing, atMs: number): number | null {

@@ -3,14 +3,14 @@ import type { Source } from '../../../domain/ports.ts';
 import { groupKey, type PlannedQuery, planQueries } from '../../../domain/query-plan.ts';
 import { createHttpClient, type HttpClient } from '../../http/client.ts';
 import { HttpError } from '../../http/http-error.ts';
-import { AnswerBuilder, AnswerError, type Labels } from '../answer-builder.ts';
+import { AnswerBuilder, AnswerError, type Labels, labelsKey, SamplesBuilder } from '../answer-builder.ts';
 import { inTurns } from '../in-turns.ts';
 import type { SourceDeps } from '../source-plugin.ts';
-import { evaluate, lookbackMs } from './evaluate.ts';
+import { evaluate, lookbackMs, rawSamples } from './evaluate.ts';
 import { acceptHeader, ExpositionError, type ExpositionSample, formatOf, parseExposition } from './exposition.ts';
 import { compileMatcher, fitsAll, type LabelTest, MatcherError, withoutEmpty } from './matching.ts';
 import type { ScrapeConfig } from './schema.ts';
-import { labelsKey, type SeriesRing, SeriesStore } from './series-store.ts';
+import { type SeriesRing, SeriesStore } from './series-store.ts';
 
 /** Targets read at once. */
 const concurrency = 10;
@@ -236,6 +236,11 @@ class TargetScraper implements ScrapeSource {
       const { tests } = this.#selectorOf(question);
       const incomplete = this.#whyIncomplete(tests, atMs);
       if (incomplete !== null) return { kind: 'error', reason: incomplete };
+      if (question.kind === 'samples') {
+        const raw = new SamplesBuilder(asQuery(question));
+        for (const { labels, points } of rawSamples(this.#store, question, tests, atMs)) raw.add(labels, points);
+        return raw.answers().get(question.id) ?? { kind: 'error', reason: 'no answer' };
+      }
       const builder = new AnswerBuilder(asQuery(question), atMs);
       for (const { labels, value } of evaluate(this.#store, question, tests, atMs)) builder.add(labels, { atMs, value });
       return builder.answers().get(question.id) ?? { kind: 'error', reason: 'no answer' };

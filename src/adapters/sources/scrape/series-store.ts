@@ -134,12 +134,3 @@ export class SeriesStore {
     }
   }
 }
-
-/** Identity of a label set, whatever its order. */
-export function labelsKey(labels: Labels): string {
-  return JSON.stringify(
-    Object.keys(labels)
-      .toSorted()
-      .map((name) => [name, labels[name]]),
-  );
-}
