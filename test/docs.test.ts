@@ -137,6 +137,7 @@ const configTables = [
   'control_planes[].kubernetes_service',
   'control_planes[].gateway_api',
   'control_planes[].istio',
+  'control_planes[].ingress_nginx',
   'control_planes[].tensorflow_serving',
   'control_planes[].tensorflow_serving.model_config_list[]',
   'models[]',

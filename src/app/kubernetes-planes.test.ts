@@ -7,6 +7,7 @@ import { FakeSource } from '../../test/support/fake-source.ts';
 import { startControllers } from '../../test/support/kubernetes/controllers.ts';
 import type { FakeKubernetes } from '../../test/support/kubernetes/fake-kubernetes.ts';
 import { GatewayController } from '../../test/support/kubernetes/gateway-controller.ts';
+import { IngressNginx } from '../../test/support/kubernetes/ingress-nginx.ts';
 import type { KubernetesObject } from '../../test/support/kubernetes/kubernetes-object.ts';
 import { aDeployment, aService } from '../../test/support/kubernetes/objects.ts';
 import { setKubernetesStage } from '../../test/support/kubernetes/plane-stage.ts';
@@ -14,6 +15,7 @@ import {
   aDestinationRule,
   anEndpointSlice,
   anHttpRoute,
+  anIngress,
   aPod,
   aVirtualService,
   destinationRuleCrd,
@@ -24,6 +26,7 @@ import { passingSmoke, setStage } from '../../test/support/stage.ts';
 import { until } from '../../test/support/until.ts';
 import type { AnyControlPlaneKind } from '../adapters/control-planes/control-plane.ts';
 import { gatewayApi } from '../adapters/control-planes/gateway-api/index.ts';
+import { ingressNginx } from '../adapters/control-planes/ingress-nginx/index.ts';
 import { istio } from '../adapters/control-planes/istio/index.ts';
 import { kubernetesDeployment } from '../adapters/control-planes/kubernetes-deployment/index.ts';
 import { kubernetesService } from '../adapters/control-planes/kubernetes-service/index.ts';
@@ -149,6 +152,26 @@ const scenes: readonly Scene[] = [
       return gone;
     },
     refusal: 'subset v6 of Service shop/fraud has 0 ready endpoints, expected at least 1 (min_ready); scale its Deployment up first',
+  },
+  {
+    kind: ingressNginx,
+    keys: { namespace: 'shop', ingress: 'fraud', version_pattern: 'fraud-v(\\d+)' },
+    traffic: { 6: 90, 7: 10 },
+    look: async (get) => {
+      const { annotations = {} } = (await get('/apis/networking.k8s.io/v1/namespaces/shop/ingresses/fraud-canary')).metadata;
+      return ['canary', 'canary-weight', 'affinity-canary-behavior'].map((key) => annotations[`nginx.ingress.kubernetes.io/${key}`]);
+    },
+    before: ['true', '10', undefined],
+    after: ['true', '0', 'legacy'],
+    futile: 0,
+    fill: async (kubernetes: FakeKubernetes, isUp: boolean): Promise<AsyncDisposable> => {
+      await kubernetes.client.create(anEndpointSlice('fraud-v6', { a: isUp }));
+      await kubernetes.client.create(anEndpointSlice('fraud-v7', { b: true }));
+      await kubernetes.client.create(anIngress('fraud', 'fraud-v6', { affinity: 'cookie' }));
+      await kubernetes.client.create(anIngress('fraud-canary', 'fraud-v7', { canary: 'true', 'canary-weight': '10' }));
+      return await IngressNginx.start(kubernetes, { delayMs: 10 });
+    },
+    refusal: 'Service shop/fraud-v6 has 0 ready endpoints, expected at least 1 (min_ready); scale its Deployment up first',
   },
 ];
 

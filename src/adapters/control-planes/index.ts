@@ -2,6 +2,7 @@ import type { AnyControlPlaneKind } from './control-plane.ts';
 import { exec } from './exec/index.ts';
 import { gatewayApi } from './gateway-api/index.ts';
 import { haproxy } from './haproxy/index.ts';
+import { ingressNginx } from './ingress-nginx/index.ts';
 import { istio } from './istio/index.ts';
 import { kserve } from './kserve/index.ts';
 import { kubernetesDeployment } from './kubernetes-deployment/index.ts';
@@ -18,6 +19,7 @@ const kinds: readonly AnyControlPlaneKind[] = [
   exec,
   gatewayApi,
   haproxy,
+  ingressNginx,
   istio,
   kserve,
   kubernetesDeployment,

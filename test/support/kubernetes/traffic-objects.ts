@@ -96,3 +96,24 @@ export function aPod(name: string, labels: Readonly<Record<string, string>>): Ku
     spec: { containers: [{ name: 'server', image: 'registry.example.org/fraud:1' }] },
   };
 }
+
+/** An Ingress that leads one host and path to one Service; annotations of ingress-nginx without their prefix. */
+export function anIngress(
+  name: string,
+  service: string,
+  annotations: Readonly<Record<string, string>> = {},
+  changes: { readonly host?: string; readonly path?: string; readonly namespace?: string } = {},
+): KubernetesObject {
+  const backend = { service: { name: service, port: { number: 8501 } } };
+  const path = { path: changes.path ?? '/', pathType: 'Prefix', backend };
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'Ingress',
+    metadata: {
+      name,
+      namespace: changes.namespace ?? 'shop',
+      annotations: Object.fromEntries(Object.entries(annotations).map(([key, value]) => [`nginx.ingress.kubernetes.io/${key}`, value])),
+    },
+    spec: { ingressClassName: 'nginx', rules: [{ host: changes.host ?? 'fraud.example.org', http: { paths: [path] } }] },
+  };
+}

@@ -1,0 +1,218 @@
+import type { EndpointObservation, Observation, VersionObservation } from '../../../domain/observation.ts';
+import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
+import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
+import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
+import { outcomeOf } from '../../kubernetes/errors.ts';
+import { annotate, guardedPatch, marks } from '../../kubernetes/guarded-patch.ts';
+import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
+import { judgeOwners, lastWriterOf } from '../../kubernetes/owners.ts';
+import { readyEndpoints } from '../../kubernetes/ready-endpoints.ts';
+import { conflict, rejected } from '../answers.ts';
+import { versionNames } from '../version-names.ts';
+import { annotationChanges, canaryRules, canarySettings, hasCookieAffinity, isSameSettings, settingsText } from './canary-rules.ts';
+import { checkStep } from './check.ts';
+import { type Ingress, type Routing, readIngress, routingOf } from './ingress.ts';
+import { type Mutation, mutationOf } from './mutation.ts';
+import { neighbourFaults } from './neighbours.ts';
+import { type IngressTruth, type Seen, type Side, sharesOf } from './observed.ts';
+import { planSteps } from './plan.ts';
+import { type IngressNginxConfig, type IngressNginxKeys, ingressNginxKeys } from './schema.ts';
+
+const ingresses = { group: 'networking.k8s.io', version: 'v1', resource: 'ingresses' };
+
+type Options = { readonly inverse: boolean; readonly opId: string };
+
+/** Both Ingresses of a model, as they were read. */
+type Pair = { readonly primary: Ingress; readonly canary: Ingress | null; readonly canaryObject: KubernetesObject | null; readonly routing: Routing };
+
+/** Weights between a primary Ingress and its canary: README.md says what it calls and what it cannot do. */
+export class IngressNginxPlane implements ControlPlane {
+  readonly #config: IngressNginxConfig;
+  readonly #deps: PlaneDeps;
+  readonly #client: KubernetesClient;
+
+  constructor(config: IngressNginxConfig, deps: PlaneDeps) {
+    this.#config = config;
+    this.#deps = deps;
+    this.#client = createKubernetesClient(config, deps);
+  }
+
+  capabilities(): PlaneCapabilities {
+    return { actuates: true, trafficSplit: true, compareAndSet: true, preSwitchSmoke: this.#config.smoke_before_switch, perVersionMetrics: false };
+  }
+
+  async observe(target: PlaneTarget, options: { thorough: boolean }, signal: AbortSignal): Promise<Observation> {
+    signal.throwIfAborted();
+    const keys = ingressNginxKeys.parse(target.plane);
+    const names = namesOf(target, keys);
+    const atMs = this.#deps.clock.nowMs();
+    const pair = await this.#read(keys, names, signal);
+    const truth = this.#truth(keys, names, pair);
+    const sides = truth.canary === null ? [truth.primary] : [truth.primary, truth.canary];
+    const versions = await Promise.all(sides.map(async (side) => await this.#lookAt(side, keys, signal)));
+    const serving = sharesOf(truth);
+    const meta = pair.canaryObject?.metadata;
+    const seen: Seen = { truth, versions, writer: meta === undefined ? null : lastWriterOf(meta, ['metadata', 'annotations']) };
+    const endpoint: EndpointObservation = { endpoint: `ingress ${keys.namespace}/${names.primary}`, versions, serving, routes: {}, config: truth };
+    const refusals = options.thorough ? await this.#refusals(keys, pair, truth, signal) : [];
+    return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(seen), pinned: false, refusals };
+  }
+
+  plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {
+    return planSteps(observation, desired);
+  }
+
+  async apply(target: PlaneTarget, step: Step, options: Options, signal: AbortSignal): Promise<ApplyOutcome> {
+    const mutation = mutationOf(step, options.inverse);
+    if (mutation === null) return { kind: 'already', detail: 'there is nothing to take back' };
+    try {
+      signal.throwIfAborted();
+      return await this.#apply(target, mutation, options, signal);
+    } catch (error) {
+      if (signal.aborted && !(error instanceof PlaneError)) return rejected('transient', 'aborted before anything was sent');
+      return outcomeOf(error);
+    }
+  }
+
+  check(step: Step, _before: Observation, now: Observation, sinceMs: number): StepCheck {
+    return checkStep(step, now, sinceMs, this.#config.propagation);
+  }
+
+  async close(): Promise<void> {
+    await this.#client.close();
+  }
+
+  async #read(keys: IngressNginxKeys, names: ReturnType<typeof namesOf>, signal: AbortSignal): Promise<Pair> {
+    const what = `ingress ${keys.namespace}/${names.primary}`;
+    const [primaryObject, canaryObject] = await Promise.all([
+      this.#client.get(resourcePath(ingresses, keys.namespace, names.primary), signal),
+      this.#client.find(resourcePath(ingresses, keys.namespace, names.canary), signal),
+    ]);
+    const primary = readIngress(primaryObject, what);
+    const canary = canaryObject === null ? null : readIngress(canaryObject, `ingress ${keys.namespace}/${names.canary}`);
+    const isOn = canary !== null && canaryRules(this.#settings(canary)).isCanary;
+    const routing = routingOf(primary, isOn ? canary : null, keys);
+    if (typeof routing === 'string') throw new PlaneError('permanent', `${what}: ${routing}`);
+    return { primary, canary, canaryObject, routing };
+  }
+
+  #settings({ annotations }: Pick<Ingress, 'annotations'>): ReturnType<typeof canarySettings> {
+    return canarySettings(annotations, this.#config.annotations_prefix);
+  }
+
+  #truth(keys: IngressNginxKeys, names: ReturnType<typeof namesOf>, { primary, canary, canaryObject, routing }: Pair): IngressTruth {
+    const { versionOf } = versionNames(keys);
+    const sideOf = ({ name, uid }: Ingress, service: string): Side => ({ name, uid, service, version: versionOf(service) });
+    const side = { ...sideOf(primary, routing.primaryService), is_sticky: hasCookieAffinity(primary.annotations, this.#config.annotations_prefix) };
+    const base = { namespace: keys.namespace, primary: side };
+    if (canary === null || canaryObject === null) return { ...base, canary: null, no_canary: null, notes: [] };
+    const what = `ingress ${keys.namespace}/${names.canary}`;
+    const settings = this.#settings(canary);
+    const { isCanary, misreadings } = canaryRules(settings);
+    if (!isCanary)
+      return {
+        ...base,
+        canary: null,
+        // What it makes of the same host and path then depends on which of the two is older.
+        no_canary: `${what} is no canary (canary: ${JSON.stringify(settings.canary)}): it would stand beside the primary as a normal Ingress; write canary: "true" and canary-weight: "0", or delete it`,
+        notes: [],
+      };
+    if (routing.canaryService === null) return { ...base, canary: null, no_canary: `${what}: ${routing.faults.join('; ')}`, notes: [] };
+    const annotations = new Map(Object.entries(canary.annotations));
+    return {
+      ...base,
+      canary: {
+        ...sideOf(canary, routing.canaryService),
+        settings,
+        covers_all: routing.coversAll,
+        marks: Object.fromEntries(Object.values(marks).map((mark) => [mark, annotations.get(mark) ?? null])),
+      },
+      no_canary: null,
+      notes: [...misreadings.map((text) => `${what}: ${text}`), ...judgeOwners(canaryObject.metadata, this.#config.gitops, what).notes],
+    };
+  }
+
+  async #refusals(
+    keys: IngressNginxKeys,
+    { primary, canary, canaryObject, routing }: Pair,
+    truth: IngressTruth,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    const what = `ingress ${keys.namespace}/${primary.name}`;
+    const { items } = await this.#client.list(resourcePath(ingresses, keys.namespace), {}, signal);
+    const others = items
+      .filter(({ metadata }) => metadata.name !== primary.name && metadata.name !== canary?.name)
+      .map((item) => readIngress(item, `ingress ${keys.namespace}/${item.metadata.name}`));
+    const refusals = [...routing.faults, ...neighbourFaults(others, primary, routing, this.#config.annotations_prefix)].map((fault) => `${what}: ${fault}`);
+    if (truth.no_canary !== null && routing.faults.length === 0) refusals.push(truth.no_canary);
+    if (truth.canary !== null && truth.canary.version === truth.primary.version)
+      refusals.push(
+        `${what}: Services ${truth.primary.service} and ${truth.canary.service} are both version ${truth.primary.version}; name each under plane.versions`,
+      );
+    if (canary !== null && canaryObject !== null)
+      refusals.push(...judgeOwners(canaryObject.metadata, this.#config.gitops, `ingress ${keys.namespace}/${canary.name}`).refusals);
+    return refusals;
+  }
+
+  /** Accepted by everybody, a primary without endpoints is an outage. */
+  async #lookAt({ service, version }: Side, { namespace, min_ready: wanted }: IngressNginxKeys, signal: AbortSignal): Promise<VersionObservation> {
+    const { found, ready } = await readyEndpoints(this.#client, namespace, service, signal);
+    if (ready.length >= wanted) return { id: version, state: 'available' };
+    const where = `Service ${namespace}/${service}`;
+    if (!found) return { id: version, state: 'absent', detail: `${where} has no EndpointSlice; does it exist, and does its selector match pods?` };
+    const detail = `${where} has ${ready.length} ready endpoints, expected at least ${wanted} (min_ready); scale its Deployment up first`;
+    return { id: version, state: 'unloaded', detail };
+  }
+
+  /** Looks, compares, and writes in one request that fails when the canary was written in between. */
+  async #apply(target: PlaneTarget, mutation: Mutation, { inverse, opId }: Options, signal: AbortSignal): Promise<ApplyOutcome> {
+    const what = `ingress ${mutation.namespace}/${mutation.canary}`;
+    const path = resourcePath(ingresses, mutation.namespace, mutation.canary);
+    const read = await this.#client.find(path, signal);
+    if (read === null)
+      return mutation.is_emptied
+        ? { kind: 'already', detail: `${what} is gone: all requests go to ${mutation.primary_service}` }
+        : conflict(`${what} was deleted: there is nothing to change`);
+    if (read.metadata.uid !== mutation.canary_uid) return conflict(`${what} was deleted and created anew since the plan was made`);
+    const annotations = read.metadata.annotations ?? {};
+    const settings = this.#settings({ annotations });
+    if (isSameSettings(settings, mutation.after)) return { kind: 'already', detail: `${what} has ${settingsText(settings)}` };
+    if (!isSameSettings(settings, mutation.before)) {
+      const writer = lastWriterOf(read.metadata, ['metadata', 'annotations']) ?? 'someone';
+      return conflict(`${what} has ${settingsText(settings)}, expected ${settingsText(mutation.before)}: ${writer} changed it`);
+    }
+    const obstacle = inverse ? null : await this.#obstacle(target, mutation, signal);
+    if (obstacle !== null) return obstacle;
+    const values = {
+      ...annotationChanges(settings, mutation.after, this.#config.annotations_prefix),
+      ...(inverse ? mutation.marks : { [marks.opId]: opId, [marks.from]: mutation.from, [marks.to]: mutation.to }),
+    };
+    // Annotations do not move the generation of an Ingress.
+    await guardedPatch(this.#client, path, { read, by: 'resourceVersion', operations: annotate(read.metadata.annotations, values) }, signal);
+    return { kind: 'applied', detail: `${what} has ${settingsText(mutation.after)}` };
+  }
+
+  /** Right before traffic moves: what must be there for it. */
+  async #obstacle(target: PlaneTarget, mutation: Mutation, signal: AbortSignal): Promise<ApplyOutcome | null> {
+    const keys = ingressNginxKeys.parse(target.plane);
+    const names = namesOf(target, keys);
+    const truth = this.#truth(keys, names, await this.#read(keys, names, signal));
+    const { primary, canary } = truth;
+    if (primary.uid !== mutation.primary_uid || primary.service !== mutation.primary_service || canary === null)
+      return conflict(
+        `ingress ${keys.namespace}/${primary.name} leads to ${primary.service} now, or its canary is none any more: it was changed since the plan was made`,
+      );
+    // The primary's endpoints are needed for any canary weight.
+    for (const side of mutation.is_emptied ? [primary] : [primary, canary]) {
+      const { state, detail } = await this.#lookAt(side, keys, signal);
+      if (state !== 'available')
+        return rejected('target_will_not_load', `version ${side.version} cannot take traffic now: ${detail ?? state}; nothing was changed`);
+    }
+    return null;
+  }
+}
+
+function namesOf(target: PlaneTarget, keys: IngressNginxKeys): { readonly primary: string; readonly canary: string } {
+  const primary = keys.ingress ?? target.model;
+  return { primary, canary: keys.canary ?? `${primary}-canary` };
+}
