@@ -104,6 +104,26 @@ describe('a command as a control plane', () => {
     expect(outcome.detail).toContain(`exit code ${code}: refused with <secret>`);
   });
 
+  it('takes an exit code that is listed as unknown for that: nobody knows whether it was done', async () => {
+    await using world = await start();
+    const plane = await world.another({ env: { FAULT: '1' }, unknown_exit_codes: [1, 137] });
+
+    const outcome = await plane.apply(target, await switchStep(world), applyOptions, ever);
+
+    expect(outcome).toMatchObject({ kind: 'indeterminate', detail: expect.stringMatching(/exit code 1: .*; whether it took is not known/) });
+  });
+
+  it.each([
+    [[10], 'exit code 10 has a meaning of its own here; expected another'],
+    [[0], 'expected an exit code of 1 to 255'],
+    [[256], 'expected an exit code of 1 to 255'],
+    [1, 'expected a list of exit codes; write [1, 137, 143]'],
+  ])('refuses unknown_exit_codes: %j', (codes, words) => {
+    const config = { observe: { argv: ['a'] }, switch: { argv: ['a'] }, unknown_exit_codes: codes };
+
+    expect(execConfig.safeParse(config).error?.issues[0]?.message).toBe(words);
+  });
+
   it('ends the whole process group at the time limit, and says that nobody knows', async () => {
     await using world = await start();
     const plane = await world.another({ env: { FAULT: 'hang' }, timeout: '500ms' });

@@ -11,6 +11,15 @@ const command = z.strictObject({
     .meta({ description: 'Program and arguments, taken as they are: no shell, no templates. Required.' }),
 });
 
+/** Of the contract; the last three as in sysexits.h. */
+export const exitCodes = { done: 0, already: 10, conflict: 11, temporary: 75, noPermission: 77 } as const;
+const meant: ReadonlySet<number> = new Set(Object.values(exitCodes));
+const unknownExitCode = z
+  .int({ error: 'expected an exit code: a whole number, 1 to 255' })
+  .min(1, 'expected an exit code of 1 to 255')
+  .max(255, 'expected an exit code of 1 to 255')
+  .refine((code) => !meant.has(code), { error: (issue) => `exit code ${String(issue.input)} has a meaning of its own here; expected another` });
+
 /** What stands under `exec` of a control plane. */
 export const execConfig = z.strictObject({
   observe: command.meta({ description: 'Tells on standard output what serves. Required.' }),
@@ -31,6 +40,10 @@ export const execConfig = z.strictObject({
   timeout: duration({ minMs: 1, minText: '1ms' })
     .prefault('1m')
     .meta({ description: 'Longest time another command may take; then its process group is ended, and the outcome counts as unknown. Default: 1m.' }),
+  unknown_exit_codes: z.array(unknownExitCode, { error: 'expected a list of exit codes; write [1, 137, 143]' }).default([]).meta({
+    description: 'Exit codes of an action after which nobody knows whether it was done; [1, 137, 143] for kubectl exec. Default: none, they are final.',
+    default: [],
+  }),
   smoke_before_switch: smokeBeforeSwitch(),
 });
 export type ExecConfig = z.output<typeof execConfig>;

@@ -6,19 +6,12 @@ import { describeStart, OutputTail, type ProcessEnding, runProcess } from '../..
 import { type Action, type ObservationAnswer, parseObservation } from '../action-contract.ts';
 import type { ActionSubject, ActionTransport } from '../action-plane.ts';
 import { rejected } from '../answers.ts';
-import type { ExecConfig } from './schema.ts';
+import { type ExecConfig, exitCodes } from './schema.ts';
 
 /** An observation longer than this is refused; of other output the end is kept. */
 const maxStdoutBytes = 1024 * 1024;
 const maxStderrBytes = 64 * 1024;
 const maxShown = 1_000;
-
-/** Exit codes of the contract; the last three as in sysexits.h. */
-const exitDone = 0;
-const exitAlready = 10;
-const exitConflict = 11;
-const exitTemporary = 75;
-const exitNoPermission = 77;
 
 type Run = {
   readonly ending: ProcessEnding;
@@ -53,7 +46,7 @@ export class ExecTransport implements ActionTransport {
     signal.throwIfAborted();
     const { ending } = run;
     if (ending.error !== null) throw new PlaneError('permanent', `${who}: ${describeStart(ending.error, argv[0], this.#cwd())}`);
-    if (ending.code !== exitDone) throw new PlaneError(classOfReading(ending.code), `${who}: ${this.#wordsOf(run, this.#config.observe_timeout)}`);
+    if (ending.code !== exitCodes.done) throw new PlaneError(classOfReading(ending.code), `${who}: ${this.#wordsOf(run, this.#config.observe_timeout)}`);
     if (run.isCut) throw new PlaneError('permanent', `${who}: more than ${maxStdoutBytes} bytes of output`);
     return parseObservation(run.stdout, who);
   }
@@ -73,18 +66,21 @@ export class ExecTransport implements ActionTransport {
     if (ending.error !== null) return rejected('permanent', `${who}: ${describeStart(ending.error, argv[0], this.#cwd())}`);
     const detail = `${who}: ${this.#wordsOf(run, this.#config.timeout)}`;
     // A program that is told to end may still leave with a code of its own.
-    const isUnknown = ending.code === null || (run.stopped && ending.code !== exitDone && ending.code !== exitAlready);
+    const isUnknown =
+      ending.code === null ||
+      this.#config.unknown_exit_codes.includes(ending.code) ||
+      (run.stopped && ending.code !== exitCodes.done && ending.code !== exitCodes.already);
     if (isUnknown) return { kind: 'indeterminate', class: 'indeterminate', detail: `${detail}; whether it took is not known` };
     switch (ending.code) {
-      case exitDone:
+      case exitCodes.done:
         return { kind: 'applied', detail };
-      case exitAlready:
+      case exitCodes.already:
         return { kind: 'already', detail };
-      case exitConflict:
+      case exitCodes.conflict:
         return { kind: 'conflict', class: 'conflict', detail };
-      case exitTemporary:
+      case exitCodes.temporary:
         return rejected('transient', detail);
-      case exitNoPermission:
+      case exitCodes.noPermission:
         return rejected('auth', detail);
       default:
         return rejected('permanent', detail);
@@ -137,7 +133,7 @@ export class ExecTransport implements ActionTransport {
 
 /** Reading can be repeated without harm: only what another try cannot change is final. */
 function classOfReading(code: number | null): ErrorClass {
-  if (code === exitNoPermission) return 'auth';
+  if (code === exitCodes.noPermission) return 'auth';
   // EX_USAGE, EX_CONFIG; 126 and 127: what the program itself wanted to start is not there.
   return code === 64 || code === 78 || code === 126 || code === 127 ? 'permanent' : 'transient';
 }
