@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { realClock } from '../../src/adapters/clock/real-clock.ts';
+import { ingressNginx } from '../../src/adapters/control-planes/ingress-nginx/index.ts';
 import { kubernetesDeployment } from '../../src/adapters/control-planes/kubernetes-deployment/index.ts';
 import { kubernetesService } from '../../src/adapters/control-planes/kubernetes-service/index.ts';
 import type { ControlPlane, PlaneTarget } from '../../src/domain/ports.ts';
@@ -12,13 +13,14 @@ import type { KubernetesObject } from '../support/kubernetes/kubernetes-object.t
 import { startSilence } from '../support/kubernetes/kubernetes-plane.ts';
 import { aDeployment, aService } from '../support/kubernetes/objects.ts';
 import { kubeconfigText, type RealKubernetes, startRealKubernetes } from '../support/kubernetes/real-kubernetes.ts';
+import { anIngress } from '../support/kubernetes/traffic-objects.ts';
 import { silentLog } from '../support/stage.ts';
 import { until } from '../support/until.ts';
 
 /** The planes on a real API server with its controllers, as a service account that has the shipped role and nothing else. */
 
 const signal = new AbortController().signal;
-const kinds = { kubernetes_deployment: kubernetesDeployment, kubernetes_service: kubernetesService };
+const kinds = { ingress_nginx: ingressNginx, kubernetes_deployment: kubernetesDeployment, kubernetes_service: kubernetesService };
 type Kind = keyof typeof kinds;
 type Rule = { apiGroups: string[]; resources: string[]; verbs: string[] };
 
@@ -46,7 +48,7 @@ async function grant(kind: Kind, namespace: string, isTaken: (rule: Rule, verb: 
 
 type World = ControlPlaneSetup & { readonly namespace: string };
 
-/** Version 7 serves, version 6 is kept (a Deployment's) or stands beside it (a Service's). */
+/** Version 7 serves (as a canary with all of the weight behind an Ingress), version 6 is kept (a Deployment's) or stands beside it. */
 async function start(kind: Kind, isTaken: (rule: Rule, verb: string) => boolean = () => false): Promise<World> {
   const stack = new AsyncDisposableStack();
   const namespace = await kubernetes.namespace(`world-${(worlds += 1)}`);
@@ -70,7 +72,12 @@ async function start(kind: Kind, isTaken: (rule: Rule, verb: string) => boolean 
       await client.create(aDeployment({ name: `fraud-${colour}`, namespace, image: '-', spec: { selector: { matchLabels: labels }, template } }));
       await settled(namespace, `fraud-${colour}`);
     }
-    await client.create(aService({ name: 'fraud', namespace, selector: { app: 'fraud', version: '7' } }));
+    if (kind === 'kubernetes_service') await client.create(aService({ name: 'fraud', namespace, selector: { app: 'fraud', version: '7' } }));
+    else {
+      for (const version of ['6', '7']) await client.create(aService({ name: `fraud-v${version}`, namespace, selector: { app: 'fraud', version } }));
+      await client.create(anIngress('fraud', 'fraud-v6', { affinity: 'cookie' }, { namespace }));
+      await client.create(anIngress('fraud-canary', 'fraud-v7', { canary: 'true', 'canary-weight': '100' }, { namespace }));
+    }
   }
 
   const token = await grant(kind, namespace, isTaken);
@@ -81,7 +88,7 @@ async function start(kind: Kind, isTaken: (rule: Rule, verb: string) => boolean 
   const planeTo = async (server: string): Promise<ControlPlane> => {
     const kubeconfig = join(folder, `config-${(files += 1)}`);
     await writeFile(kubeconfig, kubeconfigText(server, kubernetes.ca, token, namespace));
-    const plane = await kinds[kind].create(kinds[kind].config.parse({ kubeconfig }), {
+    const plane = await kinds[kind].create(kinds[kind].config.parse(kind === 'ingress_nginx' ? { kubeconfig, propagation: '0s' } : { kubeconfig }), {
       clock: realClock,
       log: silentLog,
       memory: () => ({}),
@@ -93,11 +100,13 @@ async function start(kind: Kind, isTaken: (rule: Rule, verb: string) => boolean 
     return plane;
   };
   const plane = await planeTo(kubernetes.url);
-  const target: PlaneTarget = { model: 'fraud', plane: kinds[kind].planeKeys.parse({}) as PlaneTarget['plane'] };
+  const keys = kind === 'ingress_nginx' ? { namespace, version_pattern: 'fraud-v(\\d+)' } : {};
+  const target: PlaneTarget = { model: 'fraud', plane: kinds[kind].planeKeys.parse(keys) as PlaneTarget['plane'] };
   if (!isTakenAnything(isTaken)) {
     await until('version 7 to serve alone', async () => {
       const { serving, versions } = await plane.observe(target, { thorough: false }, signal);
-      return serving.length === 1 && serving[0]?.version === '7' && versions.some(({ id }) => id === '6');
+      const other = versions.find(({ id }) => id === '6');
+      return serving.length === 1 && serving[0]?.version === '7' && (kind === 'ingress_nginx' ? other?.state === 'available' : other !== undefined);
     });
     // A roll-out's last status writes come after the numbers are right.
     let token0: string | null = null;
@@ -130,7 +139,7 @@ async function start(kind: Kind, isTaken: (rule: Rule, verb: string) => boolean 
 const noRule: Rule = { apiGroups: [], resources: [], verbs: [] };
 function isTakenAnything(isTaken: (rule: Rule, verb: string) => boolean): boolean {
   return ['get', 'list', 'patch'].some((verb) =>
-    ['deployments', 'replicasets', 'services', 'pods', 'endpointslices'].some((resource) => isTaken({ ...noRule, resources: [resource] }, verb)),
+    ['deployments', 'replicasets', 'services', 'pods', 'endpointslices', 'ingresses'].some((resource) => isTaken({ ...noRule, resources: [resource] }, verb)),
   );
 }
 
@@ -154,6 +163,9 @@ describe('without a right of the shipped role, the error names it', () => {
     ['kubernetes_deployment', 'replicasets', 'list'],
     ['kubernetes_service', 'services', 'get'],
     ['kubernetes_service', 'endpointslices', 'list'],
+    ['ingress_nginx', 'ingresses', 'get'],
+    ['ingress_nginx', 'ingresses', 'list'],
+    ['ingress_nginx', 'endpointslices', 'list'],
   ])('%s: %s %s', async (kind, resource, verb) => {
     await using world = await start(kind, (rule, each) => rule.resources.includes(resource) && each === verb);
 
@@ -165,11 +177,34 @@ describe('without a right of the shipped role, the error names it', () => {
   it.each<[Kind, string]>([
     ['kubernetes_deployment', 'deployments'],
     ['kubernetes_service', 'services'],
+    ['ingress_nginx', 'ingresses'],
   ])('%s: %s patch, and nothing moves', async (kind, resource) => {
     await using world = await start(kind, (rule, verb) => rule.resources.includes(resource) && verb === 'patch');
 
     await expect(reach(world, all('6'))).rejects.toThrow(new RegExp(`cannot patch resource "${resource}"`));
 
     expect((await world.plane.observe(world.target, { thorough: false }, signal)).serving).toEqual([{ version: '7', share: 1 }]);
+  });
+});
+
+it('the generation of an Ingress does not move with its annotations, so resourceVersion guards them', async () => {
+  await using world = await start('ingress_nginx');
+  const path = `/apis/networking.k8s.io/v1/namespaces/${world.namespace}/ingresses/fraud-canary`;
+  const before = await kubernetes.client.get(path);
+  const plan = world.plane.plan(world.target, await world.plane.observe(world.target, { thorough: true }, signal), all('6'));
+  const [step] = plan.kind === 'steps' ? plan.steps : [];
+  if (step === undefined) throw new Error(JSON.stringify(plan));
+
+  const outcomes = await Promise.all(
+    [1, 2, 3].map(async () => await world.plane.apply(world.target, step, { inverse: false, opId: 'rb_1', epoch: 1 }, signal)),
+  );
+
+  expect(outcomes.filter(({ kind }) => kind === 'applied')).toHaveLength(1);
+  const after = await kubernetes.client.get(path);
+  expect(after.metadata.generation).toBe(before.metadata.generation);
+  expect(after.metadata.annotations).toMatchObject({
+    'nginx.ingress.kubernetes.io/canary': 'true',
+    'nginx.ingress.kubernetes.io/canary-weight': '0',
+    'nginx.ingress.kubernetes.io/affinity-canary-behavior': 'legacy',
   });
 });

@@ -275,6 +275,9 @@ describe('ingress_nginx', () => {
 
     expect(await checked(step as Step)).toMatchObject({ kind: 'converged' });
     expect(await apply(step as Step)).toMatchObject({ kind: 'already', detail: expect.stringContaining('is gone') });
+    await setup.kubernetes.client.merge(`${collection}/fraud`, { spec: anIngress('fraud', 'fraud-v8').spec });
+    expect(await apply(step as Step)).toMatchObject({ kind: 'conflict' });
+    await setup.kubernetes.client.merge(`${collection}/fraud`, { spec: anIngress('fraud', 'fraud-v6').spec });
     expect(await setup.plane.apply(setup.target, step as Step, { ...options, inverse: true }, signal)).toMatchObject({ kind: 'conflict' });
 
     await setup.kubernetes.client.create(anIngress('fraud-canary', 'fraud-v7', { canary: 'true', 'canary-weight': '20' }));

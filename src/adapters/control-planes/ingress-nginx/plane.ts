@@ -169,10 +169,7 @@ export class IngressNginxPlane implements ControlPlane {
     const what = `ingress ${mutation.namespace}/${mutation.canary}`;
     const path = resourcePath(ingresses, mutation.namespace, mutation.canary);
     const read = await this.#client.find(path, signal);
-    if (read === null)
-      return mutation.is_emptied
-        ? { kind: 'already', detail: `${what} is gone: all requests go to ${mutation.primary_service}` }
-        : conflict(`${what} was deleted: there is nothing to change`);
+    if (read === null) return await this.#applyToNone(target, mutation, signal);
     if (read.metadata.uid !== mutation.canary_uid) return conflict(`${what} was deleted and created anew since the plan was made`);
     const annotations = read.metadata.annotations ?? {};
     const settings = this.#settings({ annotations });
@@ -192,13 +189,25 @@ export class IngressNginxPlane implements ControlPlane {
     return { kind: 'applied', detail: `${what} has ${settingsText(mutation.after)}` };
   }
 
+  /** The canary is gone: all goes to the primary, if that is still the one. */
+  async #applyToNone(target: PlaneTarget, mutation: Mutation, signal: AbortSignal): Promise<ApplyOutcome> {
+    const { primary } = await this.#now(target, signal);
+    const what = `ingress ${mutation.namespace}/${mutation.canary}`;
+    if (mutation.is_emptied && isSamePrimary(primary, mutation)) return { kind: 'already', detail: `${what} is gone: all requests go to ${primary.service}` };
+    return conflict(`${what} was deleted: there is nothing to change`);
+  }
+
+  async #now(target: PlaneTarget, signal: AbortSignal): Promise<IngressTruth> {
+    const keys = ingressNginxKeys.parse(target.plane);
+    const names = namesOf(target, keys);
+    return this.#truth(keys, names, await this.#read(keys, names, signal));
+  }
+
   /** Right before traffic moves: what must be there for it. */
   async #obstacle(target: PlaneTarget, mutation: Mutation, signal: AbortSignal): Promise<ApplyOutcome | null> {
     const keys = ingressNginxKeys.parse(target.plane);
-    const names = namesOf(target, keys);
-    const truth = this.#truth(keys, names, await this.#read(keys, names, signal));
-    const { primary, canary } = truth;
-    if (primary.uid !== mutation.primary_uid || primary.service !== mutation.primary_service || canary === null)
+    const { primary, canary } = await this.#now(target, signal);
+    if (!isSamePrimary(primary, mutation) || canary === null)
       return conflict(
         `ingress ${keys.namespace}/${primary.name} leads to ${primary.service} now, or its canary is none any more: it was changed since the plan was made`,
       );
@@ -210,6 +219,10 @@ export class IngressNginxPlane implements ControlPlane {
     }
     return null;
   }
+}
+
+function isSamePrimary({ uid, service }: Side, mutation: Mutation): boolean {
+  return uid === mutation.primary_uid && service === mutation.primary_service;
 }
 
 function namesOf(target: PlaneTarget, keys: IngressNginxKeys): { readonly primary: string; readonly canary: string } {
