@@ -110,7 +110,7 @@ export class IngressNginx implements AsyncDisposable {
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       await this.#sync(false).catch(() => undefined);
-      await sleep(5, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      await sleep(10, undefined, { signal: this.#stop.signal }).catch(() => undefined);
     }
   }
 
