@@ -220,13 +220,12 @@ export class EpisodeRunner {
       attempts: 0,
       step,
     }));
-    const started = { ...episode, startedAtMs: episode.startedAtMs ?? nowMs };
+    const notes = [...((plan.kind === 'steps' ? plan.notes : undefined) ?? []), ...(observation.notes ?? [])];
+    const started = { ...episode, startedAtMs: episode.startedAtMs ?? nowMs, notes };
     this.#deps.metrics.episodeStarted(started);
     await this.#deps.memory.append([
       { type: 'steps_planned', episodeId: episode.id, atMs: nowMs, steps },
-      stateEvent(episode, 'staging', nowMs, [`${steps.length} steps`, ...((plan.kind === 'steps' ? plan.notes : undefined) ?? [])].join('; '), {
-        startedAtMs: started.startedAtMs,
-      }),
+      stateEvent(episode, 'staging', nowMs, [`${steps.length} steps`, ...notes].join('; '), { startedAtMs: started.startedAtMs, notes }),
       ...(episode.startedAtMs === null ? this.#deps.teller.onStarted(started, this.#runtime) : []),
     ]);
   }
@@ -404,7 +403,11 @@ export class EpisodeRunner {
     if (spentMs < policy.stickMs) return;
     const unseen = observation.endpoints.filter((endpoint) => !servesAlone(endpoint.serving, to));
     if (unseen.length === 0 && observation.endpoints.length > 0)
-      throw new EpisodeEnd('succeeded', 'success', `recovered and still in force after ${formatDuration(policy.stickMs)}${unrecorded(episode)}`);
+      throw new EpisodeEnd(
+        'succeeded',
+        'success',
+        [`recovered and still in force after ${formatDuration(policy.stickMs)}${unrecorded(episode)}`, ...(episode.notes ?? [])].join('. '),
+      );
     if (spentMs < policy.stickMs + policy.convergeTimeoutMs) return;
     throw new EpisodeEnd(
       'failed',
@@ -432,12 +435,15 @@ export class EpisodeRunner {
     const observation = await this.#observe(stage, { thorough: true, isReverted: true });
     const reverted = observation.endpoints.filter((endpoint) => endpoint.error === undefined && !servesAlone(endpoint.serving, episode.to));
     if (reverted.length === 0) return;
-    const words = `the switch was taken back by someone else: ${describeServing(observation)}`;
+    const writers = [...new Set(reverted.flatMap((endpoint) => endpoint.writer ?? []))];
+    const words = `the switch was taken back by ${writers.join(' and ') || 'somebody else'}: ${describeServing(observation)}`;
     const foreign = reverted.some((endpoint) => endpoint.serving.some((share) => share.version !== episode.from && share.version !== episode.to));
     if (foreign || episode.corrected || plane.capabilities().compareAndSet) {
-      throw new EpisodeEnd('failed', 'failure', `${words}. Not fought: find who writes there (a config poll, a deploy job) and stop it first`);
+      const advice =
+        writers.length > 0 ? 'undo it at its source or stop that writer first' : 'find who writes there (a config poll, a deploy job) and stop it first';
+      throw new EpisodeEnd('failed', 'failure', `${words}. Not fought: ${advice}`);
     }
-    this.#deps.log.warn({ episode: episode.id, model: model.name }, 'switch was taken back; correcting it once');
+    this.#deps.log.warn({ episode: episode.id, model: model.name, writers }, 'switch was taken back; correcting it once');
     this.#askGuards(stage, observation);
     const plan = plane.plan(planeTarget(model), observation, desiredOf(episode));
     signal.throwIfAborted();

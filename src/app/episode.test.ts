@@ -262,7 +262,7 @@ describe('an episode', () => {
     await pass(30_000);
     const episode = await only();
     expect(episode).toMatchObject({ state: 'failed', outcome: 'failure' });
-    expect(episode.detail).toContain('the switch was taken back by someone else: a serves 2, b serves 2. Not fought');
+    expect(episode.detail).toContain('the switch was taken back by somebody else: a serves 2, b serves 2. Not fought');
     await app.stop(0);
   });
 
@@ -414,5 +414,5 @@ describe('a process killed at any instant', () => {
       expect({ crashAt, switches }).toEqual({ crashAt, switches: ['a: 2 -> 1', 'b: 2 -> 1'] });
       expect({ crashAt, states: episodes.map((episode) => episode.state) }).toEqual({ crashAt, states: ['succeeded'] });
     }
-  });
+  }, 120_000);
 });

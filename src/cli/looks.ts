@@ -107,6 +107,11 @@ export function describeEpisode(episode: EpisodeView): string {
       'Refused targets',
       episode.refused_targets.map((target) => `${target.version}: ${target.reason}`),
     ),
+    // Only what the detail does not say already; a daemon of before has none.
+    ...section(
+      'To do',
+      (episode.notes ?? []).filter((note) => !episode.detail.includes(note)),
+    ),
     ...section(
       'Links',
       Object.entries(episode.links).map(([name, url]) => `${name}: ${url}`),

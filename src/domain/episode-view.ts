@@ -5,7 +5,7 @@ import type { Episode } from './episode.ts';
 export type EpisodeView = ReturnType<typeof viewEpisode>;
 export type DecisionView = ReturnType<typeof viewDecision>;
 
-/** Keys are fixed: people's scripts read them. Behind `links`: `detail` (how it ended and what to do), `tried_targets`, `refused_targets` (versions that were no target, and why), `pinned` (the plane still holds the target on our account). */
+/** Keys are fixed: people's scripts read them. Behind `links`: `detail` (how it ended and what to do), `tried_targets`, `refused_targets` (versions that were no target, and why), `pinned` (the plane still holds the target on our account), `notes` (what the rollback leaves for people to do). */
 export function viewEpisode(episode: Episode) {
   const { evidence } = episode;
   return {
@@ -45,6 +45,7 @@ export function viewEpisode(episode: Episode) {
     tried_targets: [...episode.triedTargets],
     refused_targets: episode.refusedTargets.map(({ version, reason }) => ({ version, reason })),
     pinned: episode.pinned,
+    notes: [...(episode.notes ?? [])],
   };
 }
 

@@ -17,7 +17,7 @@ export type JournalEvent =
       readonly detail: string;
       readonly outcome?: EpisodeOutcome;
       readonly changes?: Partial<
-        Pick<Episode, 'startedAtMs' | 'switchedAtMs' | 'recoveredAtMs' | 'to' | 'triedTargets' | 'corrected' | 'pinned' | 'refusedTargets' | 'links'>
+        Pick<Episode, 'startedAtMs' | 'switchedAtMs' | 'recoveredAtMs' | 'to' | 'triedTargets' | 'corrected' | 'pinned' | 'refusedTargets' | 'links' | 'notes'>
       >;
     }
   /** Replaces the steps that are not yet done (a plan, or a new plan for the next target). */

@@ -44,6 +44,8 @@ export type EpisodeContent = PublicEpisode & {
   readonly detail: string;
   /** The plane holds the target on our account (`rollbackd unpin MODEL` gives the policy back). */
   readonly pinned: boolean;
+  /** What the rollback leaves for people to do; absent in messages of older journals. */
+  readonly notes?: readonly string[];
   /** Who asked for a rollback by hand. */
   readonly requestedBy?: string | null;
 };

@@ -22,6 +22,8 @@ export type EndpointObservation = {
   readonly config: unknown;
   /** Set when this endpoint could not be read. */
   readonly error?: string;
+  /** Who wrote what decides about traffic there since rollbackd last did, in words for people; absent: nobody, or the plane cannot tell. */
+  readonly writer?: string;
 };
 
 /** One consistent read of a model on its plane. */
@@ -45,6 +47,8 @@ export type Observation = {
   readonly registry?: EndpointObservation;
   /** Reasons why acting on this plane would not be safe now (the list is not what the server serves …); empty = safe. Only filled by a thorough observation. */
   readonly refusals: readonly string[];
+  /** What people must know of a change made here now (somebody takes it back later …); only filled by a thorough observation. */
+  readonly notes?: readonly string[];
 };
 
 /** Version with the biggest share, or `null` when nothing serves. */

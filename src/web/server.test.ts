@@ -243,7 +243,8 @@ describe('the queries', () => {
          "reason": "quarantined"
         }
        ],
-       "pinned": true
+       "pinned": true,
+       "notes": []
       }"
     `);
   });

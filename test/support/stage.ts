@@ -52,6 +52,8 @@ export type StageOptions = {
   readonly forceDryRun?: boolean;
   /** Default: it leads alone. */
   readonly leadership?: Leadership;
+  /** Default: {@link FakeTeller}. All it tells goes to the receiver `oncall`. */
+  readonly tell?: (parts: { readonly memory: Memory; readonly board: VerdictBoard }) => Teller;
   /** Further models, each on a plane of its own. */
   readonly others?: readonly { readonly model: Partial<Model> & { readonly name: string }; readonly plane: FakePlane }[];
 };
@@ -61,6 +63,17 @@ export const passingSmoke: SmokeRunner = { run: async () => [{ name: 'one transa
 function planeOf({ plane, registry }: StageOptions): ControlPlane {
   return registry === undefined ? plane : new RegistryPlane({ name: 'registry', registry, actuator: plane, actuatorName: 'actuator' });
 }
+
+const rootRoute = {
+  receiver: 'oncall',
+  groupBy: [],
+  groupWaitMs: 0,
+  groupIntervalMs: 0,
+  repeatIntervalMs: 0,
+  matchers: [],
+  continue: false,
+  routes: [],
+} as const;
 
 /** The whole application on fakes for what lies outside, and on virtual time. */
 export async function setStage(options: StageOptions): Promise<{ app: App; teller: FakeTeller; runtime: Runtime; model: Model }> {
@@ -83,18 +96,19 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     planes,
     observer: new Observer({ planes, clock: options.clock, log: silentLog }),
     externalLabels: {},
-    route: null,
+    route: options.tell === undefined ? null : rootRoute,
     sendResolved: new Set(),
     forceDryRun: options.forceDryRun ?? false,
   };
   const teller = new FakeTeller();
+  const [memory, board] = [await Memory.load(options.journal), new VerdictBoard()];
   const deps: AppDeps = {
-    memory: await Memory.load(options.journal),
-    board: new VerdictBoard(),
+    memory,
+    board,
     clock: options.clock,
     log: silentLog,
     metrics: new Metrics({ version: 'test' }, { processMetrics: false }),
-    teller,
+    teller: options.tell?.({ memory, board }) ?? teller,
     smoke: options.smoke ?? passingSmoke,
     leadership: options.leadership ?? soleLeadership,
     postman: { run: async () => undefined, flush: async () => undefined },

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Observation } from '../../domain/observation.ts';
 import { PlaneError } from '../../domain/ports.ts';
 import type { ApplyOutcome } from '../../domain/step.ts';
 import type { JsonPatchOperation, KubernetesClient } from '../kubernetes/client.ts';
@@ -96,9 +97,10 @@ export const gitopsPolicy = z.enum(['refuse', 'alert'], { error: 'expected refus
 });
 export type GitopsPolicy = z.output<typeof gitopsPolicy>;
 
-/** Why changing the resource would not last, or would be another controller's work. */
-export function ownerRefusals(object: KubernetesObject, policy: GitopsPolicy, what: string): readonly string[] {
-  return judgeOwners(object.metadata, policy, what).refusals;
+/** Why changing the resource would not last or would be another controller's work, and what to tell people where it is changed all the same. */
+export function judgeResourceOwners(object: KubernetesObject, policy: GitopsPolicy, what: string): Required<Pick<Observation, 'refusals' | 'notes'>> {
+  const { refusals, notes } = judgeOwners(object.metadata, policy, what);
+  return { refusals, notes };
 }
 
 /** Why rollbackd may not patch a resource, or nothing. */

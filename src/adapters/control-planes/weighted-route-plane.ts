@@ -8,7 +8,7 @@ import { createKubernetesClient, type KubernetesClient } from '../kubernetes/cli
 import { outcomeOf } from '../kubernetes/errors.ts';
 import { guardedPatch } from '../kubernetes/guarded-patch.ts';
 import type { KubernetesObject } from '../kubernetes/object.ts';
-import { type GitOps, judgeOwners, lastWriterOf } from '../kubernetes/owners.ts';
+import { type GitOps, judgeOwners, lastWriterOf, writtenBy } from '../kubernetes/owners.ts';
 import {
   type Applied,
   checkWeights,
@@ -101,12 +101,13 @@ export class WeightedRoutePlane<Keys> implements ControlPlane {
     };
     return {
       atMs: this.#deps.clock.nowMs(),
-      endpoints: [{ endpoint: name, versions, serving, routes: {}, config }],
+      endpoints: [{ endpoint: name, versions, serving, routes: {}, config, ...writtenBy(object.metadata, ['spec']) }],
       versions,
       serving,
       token: `${uid} ${generation ?? 0} ${route.applied.kind}`,
       pinned: false,
       refusals: options.thorough ? this.#refusals(name, route, object) : [],
+      ...(options.thorough && { notes: judgeOwners(object.metadata, this.#settings.gitops, name).notes }),
     };
   }
 
@@ -191,8 +192,7 @@ export class WeightedRoutePlane<Keys> implements ControlPlane {
     if (unready !== null) return notSent('target_will_not_load', `${name}: ${unready}; nothing was changed`);
     const written = await guardedPatch(this.#client, path, { read: object, by: 'generation', operations: weightOperations(mutation) }, signal);
     const own: OwnWrite = { uid: mutation.uid, generation: written.metadata.generation ?? 0, before: sharesOf(mutation.before, this.#kind.rules) };
-    const notes = judgeOwners(object.metadata, this.#settings.gitops, name).notes;
-    return { kind: 'applied', detail: [`${name} has ${listText(mutation.after)}`, ...notes].join('. '), remember: { [name]: own } };
+    return { kind: 'applied', detail: `${name} has ${listText(mutation.after)}`, remember: { [name]: own } };
   }
 
   /** A target that lost its endpoints since the plan is an outage if it gets the traffic. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { KubernetesObject } from './object.ts';
-import { gitops, isPausedByUs, judgeOwners, lastWriterOf, ownersOf, pauseAnnotations } from './owners.ts';
+import { gitops, isPausedByUs, judgeOwners, lastWriterOf, ownersOf, pauseAnnotations, writerSince } from './owners.ts';
 
 type Meta = KubernetesObject['metadata'];
 
@@ -56,13 +56,17 @@ describe('judgeOwners', () => {
 
   it('refuses by default, and says what to do', () => {
     expect(judge(argo, 'refuse').refusals).toEqual([
-      'Argo CD (shop) keeps deployment shop/ranker as git has it and would take a rollback back: revert the commit, or set gitops: alert',
+      'Argo CD application shop keeps deployment shop/ranker as git has it and would take a rollback back: revert the commit, or set gitops: alert',
     ]);
     expect(judge(flux, 'refuse').refusals[0]).toContain('set gitops: alert or pause');
   });
 
   it('acts with «alert», and says who may take it back', () => {
-    expect(judge(argo, 'alert')).toMatchObject({ refusals: [], needsPause: false, notes: [expect.stringContaining('may take this back within minutes')] });
+    expect(judge(argo, 'alert')).toMatchObject({
+      refusals: [],
+      needsPause: false,
+      notes: [expect.stringContaining('this will be reverted by Argo CD application shop unless git is changed')],
+    });
   });
 
   it('pauses Flux, and refuses where it cannot pause', () => {
@@ -99,5 +103,34 @@ describe('lastWriterOf', () => {
 
     expect(lastWriterOf(aMeta({ managedFields }), ['spec', 'template'])).toBe('argocd-controller');
     expect(lastWriterOf(aMeta({ managedFields }), ['spec', 'paused'])).toBeNull();
+  });
+});
+
+describe('writerSince', () => {
+  const fieldsV1 = { 'f:spec': { 'f:template': {} } };
+  const ours = { manager: 'rollbackd', operation: 'Update', time: '2026-11-02T10:00:00Z', fieldsV1: { 'f:metadata': { 'f:annotations': {} } } };
+  const aWriter = (manager: string, time: string, changes: object = {}) => ({ manager, operation: 'Update', time, fieldsV1, ...changes });
+  const ask = (writers: readonly object[], meta: Partial<Meta> = {}) =>
+    writerSince(aMeta({ managedFields: [ours, ...writers] as Meta['managedFields'], ...meta }), ['spec', 'template']);
+
+  it.each<[string, string | null, readonly object[], Partial<Meta>]>([
+    [
+      'Argo CD with its application',
+      'argocd-controller (Apply, 2026-11-02T10:00:05Z), which is Argo CD application shop',
+      [aWriter('argocd-controller', '2026-11-02T10:00:05Z', { operation: 'Apply' }), aWriter('kubectl', '2026-11-01T00:00:00Z')],
+      argo,
+    ],
+    [
+      'Flux with its Kustomization',
+      'kustomize-controller (Update, 2026-11-02T10:00:05Z), which is Flux Kustomization (flux-system/apps)',
+      [aWriter('kustomize-controller', '2026-11-02T10:00:05Z')],
+      flux,
+    ],
+    ['a person', 'kubectl-edit (Update, 2026-11-02T10:00:00Z)', [aWriter('kubectl-edit', '2026-11-02T10:00:00Z')], argo],
+    ['nobody who wrote before rollbackd did', null, [aWriter('argocd-controller', '2026-11-02T09:59:59Z')], argo],
+    ['nobody who wrote the status only', null, [aWriter('kube-controller-manager', '2026-11-02T10:00:05Z', { subresource: 'status' })], {}],
+    ['nobody who wrote other fields', null, [aWriter('hpa', '2026-11-02T10:00:05Z', { fieldsV1: { 'f:spec': { 'f:replicas': {} } } })], {}],
+  ])('names %s', (_name, expected, writers, meta) => {
+    expect(ask(writers, meta)).toBe(expected);
   });
 });

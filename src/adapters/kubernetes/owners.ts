@@ -22,6 +22,17 @@ export const pauseMark = 'rollbackd.io/paused';
 export const fluxReconcile = 'kustomize.toolkit.fluxcd.io/reconcile';
 const fluxKustomization = 'Flux Kustomization';
 
+/** Field managers of the tools, as they write. */
+const toolOf: Readonly<Record<string, string>> = {
+  'argocd-controller': 'Argo CD',
+  'argocd-application-controller': 'Argo CD',
+  'kustomize-controller': fluxKustomization,
+  'helm-controller': 'Flux HelmRelease',
+  helm: 'Helm',
+  flagger: 'Flagger',
+  'rollouts-controller': 'Argo Rollouts',
+};
+
 const drivers: Readonly<Record<string, string>> = {
   Rollout: 'Argo Rollouts',
   Canary: 'Flagger',
@@ -83,13 +94,13 @@ export function judgeOwners(meta: Meta, policy: GitOps, what: string): Ownership
   const notes: string[] = [];
   let needsPause = false;
   for (const owner of ownersOf(meta)) {
-    const who = owner.name === null ? owner.tool : `${owner.tool} (${owner.name})`;
+    const who = nameOf(owner);
     if (owner.effect === 'drives') {
       refusals.push(`${what} belongs to ${who}, which moves it by itself: use the control plane of that kind, or roll back there`);
     } else if (owner.effect === 'reapplies') {
       notes.push(`${who} brings the old version back with its next release: revert it there too`);
     } else if (policy === 'alert') {
-      notes.push(`${who} keeps ${what} as git has it and may take this back within minutes: revert the commit`);
+      notes.push(`${what}: this will be reverted by ${who} unless git is changed: revert the commit`);
     } else if (policy === 'pause' && owner.tool === fluxKustomization) {
       needsPause = true;
       notes.push(`${who} leaves ${what} alone from now on (${fluxReconcile}: disabled): revert the commit, then run rollbackd unpin`);
@@ -106,6 +117,12 @@ export function judgeOwners(meta: Meta, policy: GitOps, what: string): Ownership
     }
   }
   return { refusals, notes, needsPause };
+}
+
+/** `Argo CD application shop`, `Flux Kustomization (flux-system/apps)`. */
+function nameOf({ tool, name }: Pick<Owner, 'tool' | 'name'>): string {
+  if (name === null) return tool;
+  return tool === 'Argo CD' ? `Argo CD application ${name}` : `${tool} (${name})`;
 }
 
 /** Whether Flux leaves the object alone on our account. */
@@ -127,6 +144,34 @@ export function lastWriterOf(meta: Meta, field: readonly string[]): string | nul
     .filter(({ manager, subresource, fieldsV1 }) => manager !== undefined && manager !== 'rollbackd' && subresource === undefined && owns(fieldsV1, field))
     .toSorted((a, b) => (b.time ?? '').localeCompare(a.time ?? ''));
   return writers[0]?.manager ?? null;
+}
+
+/**
+ * Who wrote a field since rollbackd last wrote the object, by `managedFields`, for people: `argocd-controller (Apply, 2026-11-26T04:00:05Z), which is Argo CD
+ * application shop`; `null` when nobody says so. Times there are whole seconds.
+ */
+export function writerSince(meta: Meta, field: readonly string[]): string | null {
+  const fields = meta.managedFields ?? [];
+  const timeOf = ({ time = '' }: (typeof fields)[number]): string => time;
+  const ours = fields
+    .filter(({ manager, subresource }) => manager === 'rollbackd' && subresource === undefined)
+    .map(timeOf)
+    .toSorted();
+  const [last] = fields
+    .filter(({ manager, subresource, fieldsV1 }) => manager !== undefined && manager !== 'rollbackd' && subresource === undefined && owns(fieldsV1, field))
+    .toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)));
+  if (last?.manager === undefined || timeOf(last) < (ours.at(-1) ?? '')) return null;
+  const facts = [last.operation, last.time].filter((fact) => fact !== undefined).join(', ');
+  const tool = lookUp(toolOf, last.manager);
+  const owner = ownersOf(meta).find((candidate) => candidate.tool === tool);
+  const known = tool === undefined ? '' : `, which is ${nameOf(owner ?? { tool, name: null })}`;
+  return `${last.manager}${facts === '' ? '' : ` (${facts})`}${known}`;
+}
+
+/** The same as a part of an endpoint's observation. */
+export function writtenBy(meta: Meta, field: readonly string[]): { readonly writer?: string } {
+  const writer = writerSince(meta, field);
+  return writer === null ? {} : { writer };
 }
 
 function owns(fields: Readonly<Record<string, unknown>> | undefined, path: readonly string[]): boolean {

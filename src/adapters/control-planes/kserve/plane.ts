@@ -5,8 +5,9 @@ import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../.
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { isStatus } from '../../kubernetes/errors.ts';
 import { type Resource, resourcePath } from '../../kubernetes/object.ts';
+import { writtenBy } from '../../kubernetes/owners.ts';
 import { type ArtifactNames, artifactNames } from '../artifact-names.ts';
-import { missingRight, ownerRefusals, patchResource, readObject, signed } from '../resource-patch.ts';
+import { judgeResourceOwners, missingRight, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep, wishText } from './check.ts';
 import { seeKnative } from './knative.ts';
 import { mutationOf } from './mutation.ts';
@@ -55,15 +56,17 @@ export class KservePlane implements ControlPlane {
     const seen = modeOf(isvc) === 'Knative' ? await this.#seeKnative(isvc, named, signal) : await this.#seeStandard(isvc, named, signal);
     const { versions, serving, config, names } = seen;
     const { uid, generation } = isvc.metadata;
+    const owners = judgeResourceOwners(stored, this.#config.gitops, endpoint);
     return {
       atMs: this.#deps.clock.nowMs(),
-      endpoints: [{ endpoint, versions, serving, routes: {}, config }],
+      endpoints: [{ endpoint, versions, serving, routes: {}, config, ...writtenBy(stored.metadata, ['spec']) }],
       versions,
       serving,
       token: `${uid}/${generation}`,
       pinned: config.mode === 'Knative' && config.wish.percent === 0,
       names,
-      refusals: options.thorough ? [...ownerRefusals(stored, this.#config.gitops, endpoint), ...(await this.#refusals(isvc, named, signal))] : [],
+      refusals: options.thorough ? [...owners.refusals, ...(await this.#refusals(isvc, named, signal))] : [],
+      ...(options.thorough && { notes: owners.notes }),
     };
   }
 

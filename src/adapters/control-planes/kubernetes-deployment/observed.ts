@@ -29,7 +29,6 @@ export type DeploymentTruth = {
   /** Flux leaves the object alone on our account. */
   readonly flux_paused: boolean;
   readonly needs_pause: boolean;
-  readonly notes: readonly string[];
 };
 
 /** `Observation.token` of this plane, as JSON: what `check` needs and what moves without a change of the configuration. */
@@ -62,7 +61,7 @@ export type Read = {
 };
 
 /** One observation from a Deployment and the ReplicaSets it owns. */
-export function observationOf(atMs: number, read: Read, refusals: readonly string[]): Observation {
+export function observationOf(atMs: number, read: Read, written: Pick<EndpointObservation, 'writer'>): Observation {
   const { namespace, deployment, ownership } = read;
   const sets = read.sets.toSorted((a, b) => revisionOf(b) - revisionOf(a));
   const revisions = sets.map((set): Revision => {
@@ -86,12 +85,11 @@ export function observationOf(atMs: number, read: Read, refusals: readonly strin
     revisions: newestOf(revisions).toSorted((a, b) => a.name.localeCompare(b.name)),
     flux_paused: isPausedByUs(deployment.metadata),
     needs_pause: ownership.needsPause,
-    notes: ownership.notes,
   };
   const progress = progressIn(read);
   const versions = statesOf(sets, versionBy, current, progress);
-  const endpoint: EndpointObservation = { endpoint: `${namespace}/${deployment.metadata.name}`, versions, serving, routes: {}, config };
-  return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(progress), pinned: config.flux_paused, refusals };
+  const endpoint: EndpointObservation = { endpoint: `${namespace}/${deployment.metadata.name}`, versions, serving, routes: {}, config, ...written };
+  return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(progress), pinned: config.flux_paused, refusals: [] };
 }
 
 /** One per version, the newest. */

@@ -18,9 +18,10 @@ export function planSteps(observation: Observation, desired: Desired): PlanResul
   const reason = refusalOf(truth, only.version, from, to);
   if (reason !== null || from === undefined || to === undefined) return refuse(reason ?? 'nothing is known of the present template');
   const pause = truth.needs_pause ? [pauseStep(endpoint.endpoint, truth, true)] : [];
-  const notes = [...truth.notes];
-  if (truth.strategy === 'Recreate')
-    notes.push(`strategy Recreate: all pods of ${from.version} end before ${to.version} starts, so nothing serves until it has loaded`);
+  const notes =
+    truth.strategy === 'Recreate'
+      ? [`strategy Recreate: all pods of ${from.version} end before ${to.version} starts, so nothing serves until it has loaded`]
+      : [];
   const steps = to.hash === truth.current ? pause : [...pause, templateStep(endpoint.endpoint, truth, from, to)];
   return steps.length === 0
     ? refuse(`the Deployment already asks for ${to.version}, and its rollout has not ended: wait for it, or look why its pods do not become ready`)

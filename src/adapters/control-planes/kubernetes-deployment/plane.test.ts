@@ -285,12 +285,10 @@ describe('kubernetes_deployment', () => {
       const alerting = world.planeWith({ gitops: 'alert' });
       const seen = await alerting.observe(world.target, { thorough: true }, signal);
 
-      expect((await observe(true)).refusals).toEqual([expect.stringContaining('Argo CD (shop)')]);
+      expect((await observe(true)).refusals).toEqual([expect.stringContaining('Argo CD application shop')]);
       expect(seen.refusals).toEqual([]);
-      expect(alerting.plan(world.target, seen, all('6'))).toMatchObject({
-        kind: 'steps',
-        notes: [expect.stringContaining('may take this back within minutes')],
-      });
+      expect(seen.notes).toEqual([expect.stringContaining('this will be reverted by')]);
+      expect(alerting.plan(world.target, seen, all('6'))).toMatchObject({ kind: 'steps' });
     });
 
     it('pauses Flux first, is pinned then, and resumes on unpin', async () => {

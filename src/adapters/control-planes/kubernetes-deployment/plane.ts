@@ -5,7 +5,7 @@ import { createKubernetesClient, type JsonPatchOperation, type KubernetesClient 
 import { outcomeOf } from '../../kubernetes/errors.ts';
 import { annotate, guardedPatch, marks } from '../../kubernetes/guarded-patch.ts';
 import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
-import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations } from '../../kubernetes/owners.ts';
+import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations, writtenBy } from '../../kubernetes/owners.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
 import { conflict, rejected } from '../answers.ts';
 import { checkStep } from './check.ts';
@@ -48,9 +48,11 @@ export class KubernetesDeploymentPlane implements ControlPlane {
     const owned = items.filter((item) => item.metadata.ownerReferences?.some((owner) => owner.uid === deployment.metadata.uid && owner.controller === true));
     const sets = owned.map((item) => parseObject(replicaSetSchema, item, `replicaset ${namespace}/${item.metadata.name}`));
     const ownership = judgeOwners(deployment.metadata, this.#config.gitops, `deployment ${namespace}/${name}`);
-    const refusals = options.thorough ? [...ownership.refusals, ...obstaclesOf(deployment.spec, deployment.metadata.deletionTimestamp)] : [];
+    const refusals = [...ownership.refusals, ...obstaclesOf(deployment.spec, deployment.metadata.deletionTimestamp)];
     const writer = lastWriterOf(deployment.metadata, ['spec', 'template']);
-    return observationOf(atMs, { namespace, deployment, sets, versionFrom: keys.version_from, ownership, writer }, refusals);
+    const read = { namespace, deployment, sets, versionFrom: keys.version_from, ownership, writer };
+    const observation = observationOf(atMs, read, writtenBy(deployment.metadata, ['spec', 'template']));
+    return options.thorough ? { ...observation, refusals, notes: ownership.notes } : observation;
   }
 
   plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {

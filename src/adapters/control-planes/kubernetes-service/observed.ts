@@ -20,7 +20,6 @@ export type ServiceTruth = {
   readonly colours: readonly Colour[];
   readonly flux_paused: boolean;
   readonly needs_pause: boolean;
-  readonly notes: readonly string[];
 };
 
 /** `Observation.token` of this plane, as JSON. */
@@ -43,7 +42,13 @@ export function countsOf(observation: Observation): Counts {
 }
 
 /** @param pods pods there are by version, ready or not */
-export function observationOf(atMs: number, truth: ServiceTruth, counts: Counts, pods: ReadonlyMap<string, number>, refusals: readonly string[]): Observation {
+export function observationOf(
+  atMs: number,
+  truth: ServiceTruth,
+  counts: Counts,
+  pods: ReadonlyMap<string, number>,
+  written: Pick<EndpointObservation, 'writer'>,
+): Observation {
   const all = Object.values(counts.endpoints).reduce((sum, count) => sum + count, 0);
   const serving: Share[] = Object.entries(counts.endpoints)
     .filter(([, count]) => count > 0)
@@ -53,6 +58,6 @@ export function observationOf(atMs: number, truth: ServiceTruth, counts: Counts,
     if ((ready.get(version) ?? 0) > 0) return { id: version, state: 'available' };
     return { id: version, state: (pods.get(version) ?? 0) > 0 ? 'loading' : 'unloaded' };
   });
-  const endpoint: EndpointObservation = { endpoint: `${truth.namespace}/${truth.service}`, versions, serving, routes: {}, config: truth };
-  return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(counts), pinned: truth.flux_paused, refusals };
+  const endpoint: EndpointObservation = { endpoint: `${truth.namespace}/${truth.service}`, versions, serving, routes: {}, config: truth, ...written };
+  return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(counts), pinned: truth.flux_paused, refusals: [] };
 }

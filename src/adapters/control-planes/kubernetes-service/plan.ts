@@ -22,7 +22,7 @@ export function planSteps(observation: Observation, desired: Desired): PlanResul
   }
   const scale = scaleStep(endpoint.endpoint, truth, from, version, countsOf(observation));
   if (typeof scale === 'string') return refuse(scale);
-  const notes = [...truth.notes, `connections that are open (keep-alive, gRPC) stay with ${from} until they end`];
+  const notes = [`connections that are open (keep-alive, gRPC) stay with ${from} until they end`];
   const first = truth.needs_pause ? [pauseStep(endpoint.endpoint, truth, true)] : [];
   return { kind: 'steps', steps: [...first, ...(scale === null ? [] : [scale]), selectStep(endpoint.endpoint, truth, from, version)], notes };
 }

@@ -7,7 +7,7 @@ import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/
 import { outcomeOf } from '../../kubernetes/errors.ts';
 import { annotate, guardedPatch, marks, pointer } from '../../kubernetes/guarded-patch.ts';
 import { resourcePath } from '../../kubernetes/object.ts';
-import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations } from '../../kubernetes/owners.ts';
+import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations, writtenBy } from '../../kubernetes/owners.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
 import { conflict } from '../answers.ts';
 import { checkStep } from './check.ts';
@@ -78,7 +78,6 @@ export class KubernetesServicePlane implements ControlPlane {
       colours: coloursOf(mine, present, label),
       flux_paused: isPausedByUs(service.metadata),
       needs_pause: ownership.needsPause,
-      notes: ownership.notes,
     };
     const obstacles = [
       ...(selected === null
@@ -96,7 +95,8 @@ export class KubernetesServicePlane implements ControlPlane {
       writer: lastWriterOf(service.metadata, ['spec', 'selector']),
     };
     const podCounts = new Map(Object.entries(tally(present.map((pod) => versionOfPod.get(pod.metadata.name) ?? ''))));
-    return observationOf(atMs, truth, counts, podCounts, options.thorough ? [...ownership.refusals, ...obstacles] : []);
+    const observation = observationOf(atMs, truth, counts, podCounts, writtenBy(service.metadata, ['spec', 'selector']));
+    return options.thorough ? { ...observation, refusals: [...ownership.refusals, ...obstacles], notes: ownership.notes } : observation;
   }
 
   plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {

@@ -39,7 +39,7 @@ export function endpointName(namespace: string, name: string): string {
 }
 
 /** Pure: objects to observation. */
-export function toObservation(atMs: number, endpoint: string, found: Found, refusals: readonly string[]): Observation {
+export function toObservation(atMs: number, endpoint: string, found: Found, written: Pick<EndpointObservation, 'writer'>): Observation {
   const { sdep } = found;
   const readiness = readinessOf(sdep, found.deployments);
   const versions: VersionObservation[] = [];
@@ -59,11 +59,11 @@ export function toObservation(atMs: number, endpoint: string, found: Found, refu
   const config: Truth = { predictors: entriesOf(sdep), router: routing.router, waiting: Object.fromEntries(waiting) };
   return {
     atMs,
-    endpoints: [{ endpoint, versions, serving: routing.shares, routes: {}, config }],
+    endpoints: [{ endpoint, versions, serving: routing.shares, routes: {}, config, ...written }],
     versions,
     serving: routing.shares,
     token: `${sdep.metadata.uid}/${sdep.metadata.generation}`,
     pinned: false,
-    refusals,
+    refusals: [],
   };
 }

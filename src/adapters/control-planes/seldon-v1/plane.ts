@@ -5,7 +5,8 @@ import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../.
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { isStatus } from '../../kubernetes/errors.ts';
 import { type Resource, resourcePath } from '../../kubernetes/object.ts';
-import { missingRight, ownerRefusals, patchResource, readObject, signed } from '../resource-patch.ts';
+import { writtenBy } from '../../kubernetes/owners.ts';
+import { judgeResourceOwners, missingRight, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep } from './check.ts';
 import { isSameList, listText, mutationOf } from './mutation.ts';
 import { deployment, type Mapping, mapping, seldonDeployment, type VirtualService, virtualService } from './objects.ts';
@@ -54,10 +55,11 @@ export class SeldonV1Plane implements ControlPlane {
       deployments: owned.items.map((item) => readObject(deployment, item, 'Deployment')),
       ...routing,
     };
-    const refusals = options.thorough
-      ? [...ownerRefusals(stored, this.#config.gitops, endpointName(namespace, name)), ...(await this.#refusals(found, namespace, name, signal))]
-      : [];
-    return toObservation(this.#deps.clock.nowMs(), endpointName(namespace, name), found, refusals);
+    const endpoint = endpointName(namespace, name);
+    const observation = toObservation(this.#deps.clock.nowMs(), endpoint, found, writtenBy(stored.metadata, ['spec']));
+    if (!options.thorough) return observation;
+    const owners = judgeResourceOwners(stored, this.#config.gitops, endpoint);
+    return { ...observation, refusals: [...owners.refusals, ...(await this.#refusals(found, namespace, name, signal))], notes: owners.notes };
   }
 
   plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {

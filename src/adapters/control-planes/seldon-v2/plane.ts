@@ -4,9 +4,10 @@ import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, 
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { type KubernetesObject, type Resource, resourcePath } from '../../kubernetes/object.ts';
+import { writtenBy } from '../../kubernetes/owners.ts';
 import { artifactNames } from '../artifact-names.ts';
 import { readGrpcTls } from '../grpc-tls.ts';
-import { missingRight, ownerRefusals, type PatchDecision, patchResource, readObject, signed } from '../resource-patch.ts';
+import { judgeResourceOwners, missingRight, type PatchDecision, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep } from './check.ts';
 import { isSame, type Mutation, mutationOf } from './mutation.ts';
 import { bytesOf, experiment, type Model, model } from './objects.ts';
@@ -54,15 +55,17 @@ export class SeldonV2Plane implements ControlPlane {
     const scheduler = await this.#connect();
     const { versions, serving, config, names } =
       subject.kind === 'model' ? await this.#seeModel(object, target, scheduler, signal) : await this.#seeExperiment(object, scheduler, signal);
+    const owners = judgeResourceOwners(object, this.#config.gitops, subject.endpoint);
     return {
       atMs: this.#deps.clock.nowMs(),
-      endpoints: [{ endpoint: subject.endpoint, versions, serving, routes: {}, config }],
+      endpoints: [{ endpoint: subject.endpoint, versions, serving, routes: {}, config, ...writtenBy(object.metadata, ['spec']) }],
       versions,
       serving,
       token: `${object.metadata.uid}/${object.metadata.generation}`,
       pinned: false,
       names,
-      refusals: options.thorough ? await this.#refusals(subject, object, target, scheduler, signal) : [],
+      refusals: options.thorough ? [...owners.refusals, ...(await this.#refusals(subject, object, target, scheduler, signal))] : [],
+      ...(options.thorough && { notes: owners.notes }),
     };
   }
 
@@ -136,10 +139,7 @@ export class SeldonV2Plane implements ControlPlane {
     scheduler: SchedulerClient,
     signal: AbortSignal,
   ): Promise<readonly string[]> {
-    const refusals = [
-      ...ownerRefusals(object, this.#config.gitops, subject.endpoint),
-      ...(await missingRight(this.#client, subject.resource, subject.namespace, subject.name, signal)),
-    ];
+    const refusals = [...(await missingRight(this.#client, subject.resource, subject.namespace, subject.name, signal))];
     if (subject.kind === 'model') refusals.push(...(await this.#preflight(readObject(model, object, 'Model'), target, scheduler, signal)));
     return refusals;
   }

@@ -63,7 +63,7 @@ function startedDraft(episode: EpisodeContent): Draft {
   return {
     title: `⏳ Rolling back ${arrow(episode, '→')}`,
     text: `rollback started: ${summary(episode)}`,
-    sections: [breach(episode), `State: ${safe(episode.state)}.${episode.detail === '' ? '' : ` ${safe(episode.detail)}`}`],
+    sections: [breach(episode), `State: ${safe(episode.state)}.${episode.detail === '' ? '' : ` ${safe(episode.detail)}`}`, ...noteSections(episode)],
     fields: labelFields(episode.externalLabels),
     context: contextOf(episode),
   };
@@ -75,6 +75,7 @@ function finishedDraft(episode: EpisodeContent): Draft {
   const sections = [breach(episode)];
   if (!isFine) sections.push(...troubleSections(episode));
   else if (episode.detail !== '') sections.push(safe(episode.detail));
+  if (episode.switched_at !== null) sections.push(...noteSections(episode));
   if (episode.pinned)
     sections.push(
       `📌 The control plane now holds version ${safe(episode.to)}: newer versions are not served until \`rollbackd unpin ${safe(episode.model)}\`.`,
@@ -86,6 +87,12 @@ function finishedDraft(episode: EpisodeContent): Draft {
     fields: episodeFields(episode),
     context: contextOf(episode),
   };
+}
+
+/** What is left for people to do, where the words before do not say it already. */
+function noteSections({ notes = [], detail }: EpisodeContent): string[] {
+  const left = notes.filter((note) => !detail.includes(note));
+  return left.length === 0 ? [] : [left.map((note) => `⚠️ ${safe(note)}`).join('\n')];
 }
 
 /** A failure's reader must know what serves now and what to do. */
