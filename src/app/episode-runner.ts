@@ -140,7 +140,11 @@ export class EpisodeRunner {
     if (episode === null) return new EpisodeEnd('aborted', 'failure', words);
     const hasSwitched = presentSteps(episode).some((entry) => entry.step.phase !== 'stage' && entry.state !== 'pending');
     if (hasSwitched) return new EpisodeEnd('aborted', 'unknown', `${words}. The switch had begun: look at every endpoint by hand`);
-    if (held.reason === 'version_changed') return new EpisodeEnd('aborted', 'failure', `${words}. rollbackd moved nothing and leaves theirs alone`);
+    if (held.reason === 'version_changed') {
+      const staged = presentSteps(episode).filter((entry) => entry.state !== 'pending' && entry.state !== 'inverted');
+      const left = staged.length === 0 ? '' : `. Done before and not taken back: ${staged.map(({ name }) => name).join(', ')}`;
+      return new EpisodeEnd('aborted', 'failure', `${words}. rollbackd moved nothing and leaves theirs alone${left}`);
+    }
     try {
       await this.#undo(this.#stage(episode, signal));
     } catch (error) {

@@ -18,6 +18,8 @@ import type { Episode } from '../domain/episode.ts';
 import { viewEpisode } from '../domain/episode-view.ts';
 import type { MessageContent } from '../domain/message.ts';
 import type { Log } from '../domain/ports.ts';
+import { Metrics } from '../telemetry/metrics.ts';
+import { AppActions } from './actions.ts';
 import { MessageTeller } from './message-teller.ts';
 
 const version = 'app.kubernetes.io/version';
@@ -33,12 +35,24 @@ function versionIn(object: KubernetesObject): string | undefined {
   return (object.spec as { template: { metadata: { labels: Record<string, string> } } }).template.metadata.labels[version];
 }
 
+/** Lets virtual time pass until something that waits for it is over. */
+async function pump(clock: FakeClock, waiting: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  const done = waiting.finally(() => over.abort());
+  for (let turn = 0; turn < 2_000 && !over.signal.aborted; turn += 1) {
+    await clock.advance(50);
+    await sleep(1);
+  }
+  await done;
+}
+
 describe('a Deployment that Argo CD keeps as git has it', { timeout: 120_000 }, () => {
   let stop: () => Promise<void> = async () => undefined;
   afterEach(async () => await stop());
 
   /** 7 serves and fails, git says 7, and 6 is known good. */
-  async function setUp(config: JsonMap, application: KubernetesObject) {
+  async function setUp(config: JsonMap, application: KubernetesObject, { isBroken = () => false }: { isBroken?: (image: string) => boolean } = {}) {
+    let isRolledOut = false;
     const clock = new FakeClock();
     const journal = await openMemoryJournal({ clock });
     const cleanUp = new AsyncDisposableStack();
@@ -51,7 +65,7 @@ describe('a Deployment that Argo CD keeps as git has it', { timeout: 120_000 }, 
       to: '6',
       clock,
       fill: async (kubernetes) => {
-        cleanUp.use(startControllers(kubernetes.client, { namespace: 'shop' }));
+        cleanUp.use(startControllers(kubernetes.client, { namespace: 'shop', isBroken: (image) => isRolledOut && isBroken(image) }));
         await kubernetes.installCrd(applicationCrd);
         const facts = { name: 'fraud', namespace: 'shop', image: '-', annotations: tracking };
         const asArgo = { query: { fieldManager: 'argocd-controller' } };
@@ -69,6 +83,7 @@ describe('a Deployment that Argo CD keeps as git has it', { timeout: 120_000 }, 
         );
         await kubernetes.client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'argocd' } });
         await kubernetes.client.create(application);
+        isRolledOut = true;
         return cleanUp;
       },
     });
@@ -77,7 +92,7 @@ describe('a Deployment that Argo CD keeps as git has it', { timeout: 120_000 }, 
     const keep = (fields: Readonly<Record<string, unknown>>, message: string): void => void lines.push({ fields, message });
     const log: Log = { debug: keep, info: keep, warn: keep, error: keep, child: () => log };
     const slack: string[] = [];
-    const { app } = await setStage({
+    const { app, teller } = await setStage({
       clock,
       journal,
       source,
@@ -121,7 +136,7 @@ describe('a Deployment that Argo CD keeps as git has it', { timeout: 120_000 }, 
       throw new Error(`not there: ${JSON.stringify(await journal.episodes({}))} ${JSON.stringify(await journal.decisions({}))}`);
     }
     if (argo === null) throw new Error('no Argo CD');
-    return { app, argo: argo as ArgoCd, kubernetes: setup.kubernetes, plane: setup.plane, target: setup.target, lines, slack, playUntil };
+    return { app, clock, teller, argo: argo as ArgoCd, kubernetes: setup.kubernetes, plane: setup.plane, target: setup.target, lines, slack, playUntil };
   }
 
   const isOver = ({ finishedAtMs }: Episode): boolean => finishedAtMs !== null;
@@ -155,5 +170,55 @@ describe('a Deployment that Argo CD keeps as git has it', { timeout: 120_000 }, 
     expect(stage.lines.find(({ message }) => message.startsWith('rollback failure'))?.message).toMatch(who);
     expect(stage.kubernetes.mutations()).toBe(1);
     expect(await served(stage)).toBe('7');
+  });
+
+  describe('with gitops: pause', () => {
+    const automated = { prune: true, selfHeal: true, allowEmpty: false };
+    const policyOf = (application: KubernetesObject): unknown => (application.spec as { syncPolicy?: { automated?: unknown } }).syncPolicy?.automated;
+
+    it('turns automated sync off first, so that self-healing leaves the rollback alone, and gives it back on unpin', async () => {
+      const stage = await setUp({ gitops: 'pause' }, anApplication({ automated }));
+
+      const episode = await stage.playUntil(isOver);
+
+      expect(episode).toMatchObject({ state: 'succeeded', pinned: true, detail: expect.stringContaining('revert the commit, then run rollbackd unpin') });
+      expect(episode.steps.map(({ name }) => name)).toEqual([
+        'pause Argo CD application argocd/shop on shop/fraud',
+        expect.stringContaining('roll shop/fraud to 6'),
+      ]);
+      expect([await served(stage), stage.argo.syncs, policyOf(await stage.argo.application())]).toEqual(['6', 0, undefined]);
+
+      const metrics = new Metrics({ version: 'test' }, { processMetrics: false });
+      const actions = new AppActions(stage.app, { clock: stage.clock, teller: stage.teller, metrics });
+      const unpinned = actions.unpin('fraud', { by: 'ada', reason: 'git is right again' });
+      await pump(stage.clock, unpinned);
+
+      const application = await stage.argo.application();
+      expect(policyOf(application)).toEqual(automated);
+      expect(application.metadata.annotations ?? {}).toEqual({});
+      await until('Argo CD to bring what git says', async () => (await served(stage)) === '7');
+    });
+
+    it('takes the pause back when the target is given up before traffic moved', async () => {
+      const stage = await setUp({ gitops: 'pause' }, anApplication({ automated }), { isBroken: (image) => image.endsWith(':6') });
+
+      const episode = await stage.playUntil(isOver);
+
+      expect(episode).toMatchObject({ state: 'failed', detail: expect.stringContaining('Nothing moved: 7 still serves') });
+      expect(policyOf(await stage.argo.application())).toEqual(automated);
+    });
+
+    it('moves nothing when whoever made the Application puts its sync policy back', async () => {
+      const stage = await setUp({ gitops: 'pause' }, anApplication({ automated }));
+      stage.argo.parent = { syncPolicy: { automated } };
+
+      const episode = await stage.playUntil(isOver);
+
+      // Whichever the plane sees first: the pause gone, or self-healing at work.
+      expect(episode.state).toBe('failed');
+      expect(episode.detail).toMatch(/taken back by argocd-applicationset-controller|argocd-controller/);
+      expect(await served(stage)).toBe('7');
+      expect(policyOf(await stage.argo.application())).toEqual(automated);
+    });
   });
 });

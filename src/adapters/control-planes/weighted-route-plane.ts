@@ -6,12 +6,15 @@ import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../d
 import type { KubernetesAccess } from '../kubernetes/access.ts';
 import { createKubernetesClient, type KubernetesClient } from '../kubernetes/client.ts';
 import { outcomeOf } from '../kubernetes/errors.ts';
+import { type GitOpsSettings, type GitOpsView, readGitOps } from '../kubernetes/gitops-state.ts';
+import { applyPause, checkPause, gitOpsMutationOf, withPauses } from '../kubernetes/gitops-steps.ts';
 import { guardedPatch } from '../kubernetes/guarded-patch.ts';
 import type { KubernetesObject } from '../kubernetes/object.ts';
-import { type GitOps, judgeOwners, lastWriterOf, writtenBy } from '../kubernetes/owners.ts';
+import { lastWriterOf, writtenBy } from '../kubernetes/owners.ts';
 import {
   type Applied,
   checkWeights,
+  configOf,
   type Entry,
   isSameList,
   listText,
@@ -38,6 +41,8 @@ export type Route = {
 
 /** What one kind of object brings: how it is read, and how its destinations are looked at. */
 export type RouteKind<Keys> = {
+  /** Its kind: `HTTPRoute`. */
+  readonly kind: string;
   readonly rules: WeightRules;
   readonly statusIsOptional: boolean;
   /** What people call it: `httproute shop/fraud`. */
@@ -49,12 +54,12 @@ export type RouteKind<Keys> = {
   readonly look: (client: KubernetesClient, route: Route, keys: Keys, signal: AbortSignal) => Promise<readonly VersionObservation[]>;
 };
 
-export type RouteSettings = KubernetesAccess & {
-  /** How long the proxies may take after the controller said yes, ms. */
-  readonly propagation: number;
-  readonly gitops: GitOps;
-  readonly smoke_before_switch: boolean;
-};
+export type RouteSettings = KubernetesAccess &
+  GitOpsSettings & {
+    /** How long the proxies may take after the controller said yes, ms. */
+    readonly propagation: number;
+    readonly smoke_before_switch: boolean;
+  };
 
 /** What the journal keeps of a write: the generation it made, and the shares from before it. */
 const ownWrite = z.object({ uid: z.string(), generation: z.number(), before: z.array(z.object({ version: z.string(), share: z.number() })) });
@@ -82,9 +87,11 @@ export class WeightedRoutePlane<Keys> implements ControlPlane {
     signal.throwIfAborted();
     const keys = this.#keys(target);
     const name = this.#kind.nameOf(keys, target.model);
-    const object = await this.#client.get(this.#kind.pathOf(keys, target.model), signal);
+    const path = this.#kind.pathOf(keys, target.model);
+    const object = await this.#client.get(path, signal);
     const route = this.#route(object, target);
-    const versions = await this.#kind.look(this.#client, route, keys, signal);
+    const kept = { object, path, kind: this.#kind.kind, namespace: object.metadata.namespace ?? '', what: name };
+    const [versions, owners] = await Promise.all([this.#kind.look(this.#client, route, keys, signal), readGitOps(this.#client, kept, this.#settings, signal)]);
     const { uid, generation } = object.metadata;
     const own = this.#ownWrite(name, uid);
     const isOurs = own !== null && own.generation === (generation ?? 0);
@@ -98,6 +105,7 @@ export class WeightedRoutePlane<Keys> implements ControlPlane {
       addable: route.addable,
       applied: route.applied,
       writer: own === null || isOurs ? null : lastWriterOf(object.metadata, ['spec']),
+      gitops: owners.state,
     };
     return {
       atMs: this.#deps.clock.nowMs(),
@@ -105,20 +113,23 @@ export class WeightedRoutePlane<Keys> implements ControlPlane {
       versions,
       serving,
       token: `${uid} ${generation ?? 0} ${route.applied.kind}`,
-      pinned: false,
-      refusals: options.thorough ? this.#refusals(name, route, object) : [],
-      ...(options.thorough && { notes: judgeOwners(object.metadata, this.#settings.gitops, name).notes }),
+      pinned: owners.state.paused.length > 0,
+      refusals: options.thorough ? this.#refusals(name, route, owners) : [],
+      ...(options.thorough && { notes: owners.notes }),
     };
   }
 
   plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {
     const [endpoint] = observation.endpoints;
     if (endpoint === undefined) return { kind: 'refused', reason: 'nothing was observed' };
-    return planWeights(endpoint, observation.versions, desired, this.#kind.rules);
+    const plan = planWeights(endpoint, observation.versions, desired, this.#kind.rules);
+    return withPauses(plan, desired, endpoint.endpoint, configOf(endpoint).gitops);
   }
 
   async apply(target: PlaneTarget, step: Step, options: { inverse: boolean; opId: string; epoch: number }, signal: AbortSignal): Promise<ApplyOutcome> {
     if (signal.aborted) return notSent('transient', `${step.name}: given up before anything was sent`);
+    const pause = gitOpsMutationOf(step, options.inverse);
+    if (pause !== null) return await applyPause(this.#client, pause, options.opId, signal);
     try {
       const mutation = mutationOf(step, options.inverse);
       if (mutation === null) return { kind: 'already', detail: 'nothing to take back' };
@@ -132,7 +143,10 @@ export class WeightedRoutePlane<Keys> implements ControlPlane {
 
   check(step: Step, before: Observation, now: Observation, sinceMs: number): StepCheck {
     const find = (observation: Observation): EndpointObservation | undefined => observation.endpoints.find(({ endpoint }) => endpoint === step.endpoint);
-    return checkWeights(step, find(before), find(now), sinceMs, this.#patience());
+    const pause = gitOpsMutationOf(step);
+    const present = find(now);
+    if (pause !== null) return checkPause(pause, present === undefined ? undefined : configOf(present).gitops);
+    return checkWeights(step, find(before), present, sinceMs, this.#patience());
   }
 
   async close(): Promise<void> {
@@ -161,11 +175,8 @@ export class WeightedRoutePlane<Keys> implements ControlPlane {
     return known.success && known.data.uid === uid ? known.data : null;
   }
 
-  #refusals(name: string, route: Route, object: KubernetesObject): readonly string[] {
-    const owners = judgeOwners(object.metadata, this.#settings.gitops, name);
+  #refusals(name: string, route: Route, owners: GitOpsView): readonly string[] {
     const refusals = [...owners.refusals, ...route.refusals.map((reason) => `${name}: ${reason}`)];
-    if (owners.needsPause)
-      refusals.push(`${name}: Flux keeps it as git has it, and this control plane cannot pause Flux; suspend the Kustomization and set gitops: alert`);
     if (sharesOf(route.entries, this.#kind.rules).length === 0) refusals.push(`${name}: all weights are 0, so nothing serves; give one destination a weight`);
     if (route.applied.kind === 'refused' || (route.applied.kind === 'pending' && !this.#kind.statusIsOptional))
       refusals.push(`${name}: what is applied is not known: ${route.applied.detail}`);

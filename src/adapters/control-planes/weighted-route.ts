@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { EndpointObservation, Share, VersionObservation } from '../../domain/observation.ts';
 import type { Desired, PlanResult, Step, StepCheck } from '../../domain/step.ts';
 import type { JsonPatchOperation } from '../kubernetes/client.ts';
+import type { GitOpsState } from '../kubernetes/gitops-state.ts';
 
 /**
  * Weights in a list of destinations inside a Kubernetes object (an HTTPRoute's backendRefs, a VirtualService's route): what the planes that
@@ -60,6 +61,7 @@ export type RouteConfig = {
   readonly applied: Applied;
   /** Who wrote after rollbackd's own last write; `null`: nobody, or it is not known. */
   readonly writer: string | null;
+  readonly gitops: GitOpsState;
 };
 
 export function configOf(endpoint: EndpointObservation): RouteConfig {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { KubernetesObject } from './object.ts';
-import { gitops, isPausedByUs, judgeOwners, lastWriterOf, ownersOf, pauseAnnotations, writerSince } from './owners.ts';
+import { gitops, isPausedByUs, judgeOwner, judgeOwners, lastWriterOf, ownersOf, pauseAnnotations, writerSince } from './owners.ts';
 
 type Meta = KubernetesObject['metadata'];
 
@@ -58,21 +58,21 @@ describe('judgeOwners', () => {
     expect(judge(argo, 'refuse').refusals).toEqual([
       'Argo CD application shop keeps deployment shop/ranker as git has it and would take a rollback back: revert the commit, or set gitops: alert',
     ]);
-    expect(judge(flux, 'refuse').refusals[0]).toContain('set gitops: alert or pause');
+    expect(judgeOwner({ tool: 'Argo CD', name: 'shop', effect: 'reverts' }, 'refuse', 'x', 'gitops: pause or alert').refusals[0]).toContain(
+      'set gitops: pause or alert',
+    );
   });
 
   it('acts with «alert», and says who may take it back', () => {
     expect(judge(argo, 'alert')).toMatchObject({
       refusals: [],
-      needsPause: false,
       notes: [expect.stringContaining('this will be reverted by Argo CD application shop unless git is changed')],
     });
   });
 
-  it('pauses Flux, and refuses where it cannot pause', () => {
-    expect(judge(flux, 'pause')).toMatchObject({ refusals: [], needsPause: true });
-    expect(judge(argo, 'pause')).toMatchObject({ refusals: [expect.stringContaining('turn off the automated sync')], needsPause: false });
-    expect(judge(helmRelease, 'pause')).toMatchObject({ refusals: [expect.stringContaining('suspend the HelmRelease')] });
+  it('refuses to pause where nothing can be paused', () => {
+    for (const meta of [flux, argo, helmRelease])
+      expect(judge(meta, 'pause')).toMatchObject({ refusals: [expect.stringContaining('this control plane cannot pause it')], notes: [] });
   });
 
   it('never acts on what another controller drives, and lets Helm pass with a note', () => {

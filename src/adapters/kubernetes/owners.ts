@@ -7,7 +7,7 @@ type Meta = KubernetesObject['metadata'];
 /** Key that every plane which changes Kubernetes objects takes into its settings: what to do where a GitOps tool keeps the object as git has it. */
 export const gitops = z.enum(['refuse', 'pause', 'alert'], { error: 'expected refuse, pause or alert' }).default('refuse').meta({
   description:
-    'Where Argo CD or Flux keeps the object as git has it: refuse; pause (Flux leaves the object alone until unpin; refused for others); alert (act, and say who may take it back). Default: refuse.',
+    'Where Argo CD or Flux keeps the object as git has it: refuse; pause (Flux leaves the object alone, automated sync of the Application or the HelmRelease is off, until unpin); alert (act, and say who may take it back). Default: refuse.',
 });
 export type GitOps = z.output<typeof gitops>;
 
@@ -79,48 +79,37 @@ export function ownersOf(meta: Meta): readonly Owner[] {
 }
 
 /** What follows from an object's owners: reasons not to act, and what to tell people when we do. */
-export type Ownership = {
-  readonly refusals: readonly string[];
-  readonly notes: readonly string[];
-  /** Flux is to leave the object alone first: `pauseFlux` before the switch. */
-  readonly needsPause: boolean;
-};
+export type Ownership = { readonly refusals: readonly string[]; readonly notes: readonly string[] };
 
 /**
+ * For what cannot pause anybody; what can asks `readGitOps`.
  * @param what how people call the object: `deployment shop/ranker`
  */
 export function judgeOwners(meta: Meta, policy: GitOps, what: string): Ownership {
-  const refusals: string[] = [];
-  const notes: string[] = [];
-  let needsPause = false;
-  for (const owner of ownersOf(meta)) {
-    const who = nameOf(owner);
-    if (owner.effect === 'drives') {
-      refusals.push(`${what} belongs to ${who}, which moves it by itself: use the control plane of that kind, or roll back there`);
-    } else if (owner.effect === 'reapplies') {
-      notes.push(`${who} brings the old version back with its next release: revert it there too`);
-    } else if (policy === 'alert') {
-      notes.push(`${what}: this will be reverted by ${who} unless git is changed: revert the commit`);
-    } else if (policy === 'pause' && owner.tool === fluxKustomization) {
-      needsPause = true;
-      notes.push(`${who} leaves ${what} alone from now on (${fluxReconcile}: disabled): revert the commit, then run rollbackd unpin`);
-    } else if (policy === 'pause') {
-      refusals.push(
-        owner.tool === 'Argo CD'
-          ? `${who} keeps ${what} as git has it, and cannot be paused from the object alone: turn off the automated sync of the Application (argocd app set … --sync-policy none) and set gitops: alert, or revert the commit`
-          : `${who} keeps ${what} as git has it, and its drift correction cannot be paused for one object: suspend the HelmRelease and set gitops: alert, or revert the commit`,
-      );
-    } else {
-      refusals.push(
-        `${who} keeps ${what} as git has it and would take a rollback back: revert the commit, or set gitops: alert${owner.tool === fluxKustomization ? ' or pause' : ''}`,
-      );
-    }
-  }
-  return { refusals, notes, needsPause };
+  const judged = ownersOf(meta).map((owner) => judgeOwner(owner, policy, what));
+  return { refusals: judged.flatMap(({ refusals }) => refusals), notes: judged.flatMap(({ notes }) => notes) };
+}
+
+/**
+ * What follows from one of them, where it is not paused.
+ * @param ways to act all the same, for a refusal
+ */
+export function judgeOwner(owner: Owner, policy: GitOps, what: string, ways = 'gitops: alert'): Ownership {
+  const who = nameOf(owner);
+  const refuse = (reason: string): Ownership => ({ refusals: [reason], notes: [] });
+  const note = (words: string): Ownership => ({ refusals: [], notes: [words] });
+  if (owner.effect === 'drives') return refuse(`${what} belongs to ${who}, which moves it by itself: use the control plane of that kind, or roll back there`);
+  if (owner.effect === 'reapplies') return note(`${who} brings the old version back with its next release: revert it there too`);
+  if (policy === 'alert') return note(`${what}: this will be reverted by ${who} unless git is changed: revert the commit`);
+  return refuse(
+    policy === 'pause'
+      ? `${who} keeps ${what} as git has it, and this control plane cannot pause it: revert the commit, or pause it by hand and set gitops: alert`
+      : `${who} keeps ${what} as git has it and would take a rollback back: revert the commit, or set ${ways}`,
+  );
 }
 
 /** `Argo CD application shop`, `Flux Kustomization (flux-system/apps)`. */
-function nameOf({ tool, name }: Pick<Owner, 'tool' | 'name'>): string {
+export function nameOf({ tool, name }: Pick<Owner, 'tool' | 'name'>): string {
   if (name === null) return tool;
   return tool === 'Argo CD' ? `Argo CD application ${name}` : `${tool} (${name})`;
 }

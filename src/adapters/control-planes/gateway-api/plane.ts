@@ -15,6 +15,7 @@ export function createGatewayApiPlane(config: GatewayApiConfig, deps: PlaneDeps)
 function httpRouteKind(config: GatewayApiConfig): RouteKind<GatewayApiKeys> {
   return {
     // The API's default weight is 1; a sole backend at 0 gets nothing.
+    kind: 'HTTPRoute',
     rules: { absent: 1, soleGetsAll: false },
     statusIsOptional: false,
     nameOf: (keys, model) => `httproute ${keys.namespace}/${keys.http_route ?? model}`,

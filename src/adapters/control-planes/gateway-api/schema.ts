@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { duration, flag, text, wholeNumber } from '../../../config/scalars.ts';
 import { kubernetesAccess, kubernetesAccessCheck } from '../../kubernetes/access.ts';
-import { gitops } from '../../kubernetes/owners.ts';
+import { gitopsKeys } from '../../kubernetes/gitops-state.ts';
 import { versionNameCheck, versionNameKeys } from '../version-names.ts';
 
 /** What stands under `gateway_api` of a control plane. */
 export const gatewayApiConfig = z
   .strictObject({
     ...kubernetesAccess.shape,
-    gitops,
+    ...gitopsKeys,
     controller_name: text({ min: 1, expected: 'the name of a controller, as GatewayClass has it' }).optional().meta({
       description: 'Only what this controller says in status.parents counts; for routes an old controller has left words on. Default: every controller.',
     }),

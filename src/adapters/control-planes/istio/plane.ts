@@ -11,6 +11,7 @@ export function createIstioPlane(config: IstioConfig, deps: PlaneDeps): ControlP
 
 const virtualServiceKind: RouteKind<IstioKeys> = {
   // A single destination gets all; among several no weight is none.
+  kind: 'VirtualService',
   rules: { absent: 0, soleGetsAll: true },
   statusIsOptional: true,
   nameOf: (keys, model) => `virtualservice ${keys.namespace}/${keys.virtual_service ?? model}`,

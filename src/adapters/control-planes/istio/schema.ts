@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { duration, flag, text, wholeNumber } from '../../../config/scalars.ts';
 import { kubernetesAccess, kubernetesAccessCheck } from '../../kubernetes/access.ts';
-import { gitops } from '../../kubernetes/owners.ts';
+import { gitopsKeys } from '../../kubernetes/gitops-state.ts';
 import { versionNameCheck, versionNameKeys } from '../version-names.ts';
 
 /** What stands under `istio` of a control plane. */
 export const istioConfig = z
   .strictObject({
     ...kubernetesAccess.shape,
-    gitops,
+    ...gitopsKeys,
     propagation: duration()
       .prefault('5s')
       .meta({ description: 'How long the proxies may take to follow a change; Istio tells it only where its status is switched on. Default: 5s.' }),

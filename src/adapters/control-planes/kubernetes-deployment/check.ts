@@ -1,6 +1,6 @@
 import type { Observation } from '../../../domain/observation.ts';
 import type { Step, StepCheck } from '../../../domain/step.ts';
-import { mutationOf, type TemplateMutation } from './mutation.ts';
+import { type Mutation, mutationOf } from './mutation.ts';
 import { progressOf, truthOf } from './observed.ts';
 
 /**
@@ -12,13 +12,10 @@ export function checkStep(step: Step, before: Observation, now: Observation): St
   if (present === undefined || present.error !== undefined) return { kind: 'progressing', detail: present?.error ?? 'the Deployment was not seen' };
   const mutation = mutationOf(step);
   if (mutation === null) return { kind: 'converged', detail: 'nothing to do' };
-  if (mutation.op === 'template') return checkRollout(mutation, before, now);
-  const isPaused = truthOf(present).flux_paused;
-  if (isPaused === mutation.paused) return { kind: 'converged', detail: `Flux ${mutation.paused ? 'leaves it alone' : 'keeps it again'}` };
-  return { kind: 'reverted', detail: 'the annotation was taken away again' };
+  return checkRollout(mutation, before, now);
 }
 
-function checkRollout(mutation: TemplateMutation, before: Observation, now: Observation): StepCheck {
+function checkRollout(mutation: Mutation, before: Observation, now: Observation): StepCheck {
   const [present] = now.endpoints;
   const truth = truthOf(present as NonNullable<typeof present>);
   const { generation, observed, replicas, deadline, failure, writer, uid } = progressOf(now);

@@ -4,16 +4,9 @@ import type { Step } from '../../../domain/step.ts';
 const place = { namespace: z.string(), deployment: z.string(), uid: z.string() };
 const revision = z.object({ version: z.string(), name: z.string(), uid: z.string(), hash: z.string() });
 
-/**
- * What a step carries. Never a template: those may hold secrets in environments, and the ReplicaSet has it.
- * `pause`: Flux is to leave the Deployment alone, or to resume.
- */
-const mutationSchema = z.discriminatedUnion('op', [
-  z.object({ op: z.literal('template'), ...place, from: revision, to: revision }),
-  z.object({ op: z.literal('pause'), ...place, paused: z.boolean() }),
-]);
+/** What a step carries. Never a template: those may hold secrets in environments, and the ReplicaSet has it. */
+const mutationSchema = z.object({ op: z.literal('template'), ...place, from: revision, to: revision });
 export type Mutation = z.output<typeof mutationSchema>;
-export type TemplateMutation = Extract<Mutation, { op: 'template' }>;
 
 /** @throws {z.ZodError} for a step of another kind of plane */
 export function mutationOf(step: Step, inverse = false): Mutation | null {

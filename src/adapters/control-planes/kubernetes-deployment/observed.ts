@@ -1,5 +1,5 @@
 import type { EndpointObservation, Observation, Share, VersionObservation } from '../../../domain/observation.ts';
-import { isPausedByUs, type Ownership } from '../../kubernetes/owners.ts';
+import type { GitOpsState } from '../../kubernetes/gitops-state.ts';
 import { type Deployment, hashOf, isSameTemplate, mutableImages, type ReplicaSet, revisionOf, specHash, versionOf } from './objects.ts';
 import type { VersionFrom } from './schema.ts';
 
@@ -26,9 +26,7 @@ export type DeploymentTruth = {
   readonly current: string | null;
   /** Newest first; of several ReplicaSets with one version the newest is meant. */
   readonly revisions: readonly Revision[];
-  /** Flux leaves the object alone on our account. */
-  readonly flux_paused: boolean;
-  readonly needs_pause: boolean;
+  readonly gitops: GitOpsState;
 };
 
 /** `Observation.token` of this plane, as JSON: what `check` needs and what moves without a change of the configuration. */
@@ -56,13 +54,13 @@ export type Read = {
   readonly deployment: Deployment;
   readonly sets: readonly ReplicaSet[];
   readonly versionFrom: VersionFrom;
-  readonly ownership: Ownership;
+  readonly gitops: GitOpsState;
   readonly writer: string | null;
 };
 
 /** One observation from a Deployment and the ReplicaSets it owns. */
 export function observationOf(atMs: number, read: Read, written: Pick<EndpointObservation, 'writer'>): Observation {
-  const { namespace, deployment, ownership } = read;
+  const { namespace, deployment, gitops } = read;
   const sets = read.sets.toSorted((a, b) => revisionOf(b) - revisionOf(a));
   const revisions = sets.map((set): Revision => {
     const { template } = set.spec;
@@ -83,13 +81,12 @@ export function observationOf(atMs: number, read: Read, written: Pick<EndpointOb
     current: current === undefined ? null : hashOf(current),
     // By name, so that the same history reads the same: a rollback renumbers it.
     revisions: newestOf(revisions).toSorted((a, b) => a.name.localeCompare(b.name)),
-    flux_paused: isPausedByUs(deployment.metadata),
-    needs_pause: ownership.needsPause,
+    gitops,
   };
   const progress = progressIn(read);
   const versions = statesOf(sets, versionBy, current, progress);
   const endpoint: EndpointObservation = { endpoint: `${namespace}/${deployment.metadata.name}`, versions, serving, routes: {}, config, ...written };
-  return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(progress), pinned: config.flux_paused, refusals: [] };
+  return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(progress), pinned: gitops.paused.length > 0, refusals: [] };
 }
 
 /** One per version, the newest. */

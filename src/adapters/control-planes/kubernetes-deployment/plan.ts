@@ -3,12 +3,12 @@ import type { Desired, PlanResult, Step } from '../../../domain/step.ts';
 import type { Mutation } from './mutation.ts';
 import { type DeploymentTruth, type Revision, truthOf } from './observed.ts';
 
-/** Back to the ReplicaSet of the wished version: one patch, where GitOps is paused after that. */
+/** Back to the ReplicaSet of the wished version: one patch. */
 export function planSteps(observation: Observation, desired: Desired): PlanResult {
   const [endpoint] = observation.endpoints;
   if (endpoint === undefined || endpoint.error !== undefined) return refuse(endpoint?.error ?? 'the Deployment was not seen');
   const truth = truthOf(endpoint);
-  if (desired.kind === 'unpin') return truth.flux_paused ? { kind: 'steps', steps: [pauseStep(endpoint.endpoint, truth, false)] } : { kind: 'nothing' };
+  if (desired.kind === 'unpin') return { kind: 'nothing' };
   const [only, ...others] = desired.shares.filter((share) => share.share > 0);
   if (only === undefined || others.length > 0) return refuse('a Deployment cannot split traffic: expected one version with 100 %');
   const to = truth.revisions.find(({ version }) => version === only.version);
@@ -17,15 +17,13 @@ export function planSteps(observation: Observation, desired: Desired): PlanResul
   if (to !== undefined && to.hash === truth.current && servesAlone) return { kind: 'nothing' };
   const reason = refusalOf(truth, only.version, from, to);
   if (reason !== null || from === undefined || to === undefined) return refuse(reason ?? 'nothing is known of the present template');
-  const pause = truth.needs_pause ? [pauseStep(endpoint.endpoint, truth, true)] : [];
   const notes =
     truth.strategy === 'Recreate'
       ? [`strategy Recreate: all pods of ${from.version} end before ${to.version} starts, so nothing serves until it has loaded`]
       : [];
-  const steps = to.hash === truth.current ? pause : [...pause, templateStep(endpoint.endpoint, truth, from, to)];
-  return steps.length === 0
+  return to.hash === truth.current
     ? refuse(`the Deployment already asks for ${to.version}, and its rollout has not ended: wait for it, or look why its pods do not become ready`)
-    : { kind: 'steps', steps, ...(notes.length === 0 ? {} : { notes }) };
+    : { kind: 'steps', steps: [templateStep(endpoint.endpoint, truth, from, to)], ...(notes.length === 0 ? {} : { notes }) };
 }
 
 function refusalOf(truth: DeploymentTruth, version: string, from: Revision | undefined, to: Revision | undefined): string | null {
@@ -67,17 +65,4 @@ function templateStep(endpoint: string, truth: DeploymentTruth, from: Revision, 
 
 function named({ version, name, uid, hash }: Revision): { version: string; name: string; uid: string; hash: string } {
   return { version, name, uid, hash };
-}
-
-function pauseStep(endpoint: string, truth: DeploymentTruth, paused: boolean): Step {
-  const place = { op: 'pause', namespace: truth.namespace, deployment: truth.deployment, uid: truth.uid } as const;
-  return {
-    name: `${paused ? 'pause' : 'resume'} Flux on ${endpoint}`,
-    phase: 'stage',
-    endpoint,
-    barrier: 0,
-    mutation: { ...place, paused },
-    inverse: { ...place, paused: !paused },
-    expect: {},
-  };
 }

@@ -3,15 +3,17 @@ import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, 
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type JsonPatchOperation, type KubernetesClient } from '../../kubernetes/client.ts';
 import { outcomeOf } from '../../kubernetes/errors.ts';
+import { readGitOps } from '../../kubernetes/gitops-state.ts';
+import { applyPause, checkPause, gitOpsMutationOf, withPauses } from '../../kubernetes/gitops-steps.ts';
 import { annotate, guardedPatch, marks } from '../../kubernetes/guarded-patch.ts';
 import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
-import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations, writtenBy } from '../../kubernetes/owners.ts';
+import { lastWriterOf, writtenBy } from '../../kubernetes/owners.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
 import { conflict, rejected } from '../answers.ts';
 import { checkStep } from './check.ts';
-import { type Mutation, mutationOf, type TemplateMutation } from './mutation.ts';
+import { type Mutation, mutationOf } from './mutation.ts';
 import { deploymentSchema, hashOf, isSameTemplate, type ReplicaSet, replicaSetSchema, selectorText, withoutHash } from './objects.ts';
-import { observationOf } from './observed.ts';
+import { observationOf, truthOf } from './observed.ts';
 import { planSteps } from './plan.ts';
 import { type KubernetesDeploymentConfig, kubernetesDeploymentKeys } from './schema.ts';
 
@@ -47,19 +49,24 @@ export class KubernetesDeploymentPlane implements ControlPlane {
     const { items } = await this.#client.list(resourcePath(replicaSets, namespace), query, signal);
     const owned = items.filter((item) => item.metadata.ownerReferences?.some((owner) => owner.uid === deployment.metadata.uid && owner.controller === true));
     const sets = owned.map((item) => parseObject(replicaSetSchema, item, `replicaset ${namespace}/${item.metadata.name}`));
-    const ownership = judgeOwners(deployment.metadata, this.#config.gitops, `deployment ${namespace}/${name}`);
+    const kept = { object: found, path: resourcePath(deployments, namespace, name), kind: 'Deployment', namespace, what: `deployment ${namespace}/${name}` };
+    const { state: gitops, notes, ...ownership } = await readGitOps(this.#client, kept, this.#config, signal);
     const refusals = [...ownership.refusals, ...obstaclesOf(deployment.spec, deployment.metadata.deletionTimestamp)];
     const writer = lastWriterOf(deployment.metadata, ['spec', 'template']);
-    const read = { namespace, deployment, sets, versionFrom: keys.version_from, ownership, writer };
+    const read = { namespace, deployment, sets, versionFrom: keys.version_from, gitops, writer };
     const observation = observationOf(atMs, read, writtenBy(deployment.metadata, ['spec', 'template']));
-    return options.thorough ? { ...observation, refusals, notes: ownership.notes } : observation;
+    return options.thorough ? { ...observation, refusals, notes } : observation;
   }
 
   plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {
-    return planSteps(observation, desired);
+    const plan = planSteps(observation, desired);
+    const [endpoint] = observation.endpoints;
+    return endpoint?.error !== undefined || endpoint === undefined ? plan : withPauses(plan, desired, endpoint.endpoint, truthOf(endpoint).gitops);
   }
 
   async apply(_target: PlaneTarget, step: Step, options: Options, signal: AbortSignal): Promise<ApplyOutcome> {
+    const pause = gitOpsMutationOf(step, options.inverse);
+    if (pause !== null) return await applyPause(this.#client, pause, options.opId, signal);
     const mutation = mutationOf(step, options.inverse);
     if (mutation === null) return { kind: 'already', detail: 'there is nothing to take back' };
     try {
@@ -69,7 +76,7 @@ export class KubernetesDeploymentPlane implements ControlPlane {
       if (read === null) return rejected('permanent', `deployment ${step.endpoint} is not there`);
       if (read.metadata.uid !== mutation.uid || read.metadata.deletionTimestamp !== undefined)
         return conflict(`deployment ${step.endpoint} was deleted, or deleted and made anew`);
-      const change = mutation.op === 'pause' ? pauseChange(read, mutation, options) : await this.#templateChange(read, mutation, options, signal);
+      const change = await this.#templateChange(read, mutation, options, signal);
       if ('kind' in change) return change;
       await guardedPatch(this.#client, path, { read, by: 'generation', operations: change.operations }, signal);
       return { kind: 'applied' };
@@ -81,6 +88,8 @@ export class KubernetesDeploymentPlane implements ControlPlane {
   }
 
   check(step: Step, before: Observation, now: Observation): StepCheck {
+    const pause = gitOpsMutationOf(step);
+    if (pause !== null) return checkPause(pause, now.endpoints[0] === undefined ? undefined : truthOf(now.endpoints[0]).gitops);
     return checkStep(step, before, now);
   }
 
@@ -89,7 +98,7 @@ export class KubernetesDeploymentPlane implements ControlPlane {
   }
 
   /** The patch to the template of a ReplicaSet as it is kept now, or why there is none. */
-  async #templateChange(read: KubernetesObject, mutation: TemplateMutation, options: Options, signal: AbortSignal): Promise<Change> {
+  async #templateChange(read: KubernetesObject, mutation: Mutation, options: Options, signal: AbortSignal): Promise<Change> {
     const { spec } = parseObject(deploymentSchema, read, `deployment ${mutation.namespace}/${mutation.deployment}`);
     const to = await this.#keptSet(mutation, 'to', signal);
     if (to === null)
@@ -113,7 +122,7 @@ export class KubernetesDeploymentPlane implements ControlPlane {
   }
 
   /** A ReplicaSet of the plan, if it is still the one. */
-  async #keptSet(mutation: TemplateMutation, which: 'from' | 'to', signal: AbortSignal): Promise<ReplicaSet | null> {
+  async #keptSet(mutation: Mutation, which: 'from' | 'to', signal: AbortSignal): Promise<ReplicaSet | null> {
     const { name, uid, hash } = mutation[which];
     // By list: reading a single ReplicaSet would need one more right.
     const { items } = await this.#client.list(resourcePath(replicaSets, mutation.namespace), { fieldSelector: `metadata.name=${name}` }, signal);
@@ -125,11 +134,6 @@ export class KubernetesDeploymentPlane implements ControlPlane {
 }
 
 type Change = { readonly operations: readonly JsonPatchOperation[] } | ApplyOutcome;
-
-function pauseChange(read: KubernetesObject, mutation: Extract<Mutation, { op: 'pause' }>, { opId }: Options): Change {
-  if (isPausedByUs(read.metadata) === mutation.paused) return { kind: 'already' };
-  return { operations: annotate(read.metadata.annotations, pauseAnnotations(mutation.paused, opId)) };
-}
 
 function obstaclesOf(spec: { readonly paused: boolean; readonly replicas: number }, deletedAt: string | undefined): string[] {
   return [

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { text } from '../../../config/scalars.ts';
 import { kubernetesAccess, kubernetesAccessCheck } from '../../kubernetes/access.ts';
-import { gitops } from '../../kubernetes/owners.ts';
+import { gitopsKeys } from '../../kubernetes/gitops-state.ts';
 
 /** What stands under `kubernetes_deployment` of a control plane. */
-export const kubernetesDeploymentConfig = z.strictObject({ ...kubernetesAccess.shape, gitops }).check(kubernetesAccessCheck);
+export const kubernetesDeploymentConfig = z.strictObject({ ...kubernetesAccess.shape, ...gitopsKeys }).check(kubernetesAccessCheck);
 export type KubernetesDeploymentConfig = z.output<typeof kubernetesDeploymentConfig>;
 
 /** The label that Kubernetes recommends for the version of an application. */

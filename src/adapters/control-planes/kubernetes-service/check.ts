@@ -8,12 +8,8 @@ export function checkStep(step: Step, now: Observation): StepCheck {
   const [present] = now.endpoints;
   if (present === undefined || present.error !== undefined) return { kind: 'progressing', detail: present?.error ?? 'the Service was not seen' };
   const mutation = mutationOf(step);
-  const truth = truthOf(present);
   if (mutation === null) return { kind: 'converged', detail: 'nothing to do' };
   switch (mutation.op) {
-    case 'pause':
-      if (truth.flux_paused === mutation.paused) return { kind: 'converged', detail: `Flux ${mutation.paused ? 'leaves it alone' : 'keeps it again'}` };
-      return { kind: 'reverted', detail: 'the annotation was taken away again' };
     case 'scale':
       return checkScale(mutation, step, now);
     case 'select':

@@ -14,7 +14,6 @@ const mutationSchema = z.discriminatedUnion('op', [
     to: z.string(),
     ready: z.number(),
   }),
-  z.object({ op: z.literal('pause'), namespace: z.string(), service: z.string(), uid: z.string(), paused: z.boolean() }),
 ]);
 export type Mutation = z.output<typeof mutationSchema>;
 

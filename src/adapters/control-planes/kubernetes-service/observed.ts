@@ -1,4 +1,5 @@
 import type { EndpointObservation, Observation, Share, VersionObservation } from '../../../domain/observation.ts';
+import type { GitOpsState } from '../../kubernetes/gitops-state.ts';
 
 /** What is known of one version (colour). */
 export type Colour = {
@@ -18,8 +19,7 @@ export type ServiceTruth = {
   /** What the selector asks for; `null` when the label is not in it. */
   readonly selected: string | null;
   readonly colours: readonly Colour[];
-  readonly flux_paused: boolean;
-  readonly needs_pause: boolean;
+  readonly gitops: GitOpsState;
 };
 
 /** `Observation.token` of this plane, as JSON. */
@@ -59,5 +59,5 @@ export function observationOf(
     return { id: version, state: (pods.get(version) ?? 0) > 0 ? 'loading' : 'unloaded' };
   });
   const endpoint: EndpointObservation = { endpoint: `${truth.namespace}/${truth.service}`, versions, serving, routes: {}, config: truth, ...written };
-  return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(counts), pinned: truth.flux_paused, refusals: [] };
+  return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(counts), pinned: truth.gitops.paused.length > 0, refusals: [] };
 }

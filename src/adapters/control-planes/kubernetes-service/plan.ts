@@ -8,7 +8,7 @@ export function planSteps(observation: Observation, desired: Desired): PlanResul
   const [endpoint] = observation.endpoints;
   if (endpoint === undefined || endpoint.error !== undefined) return refuse(endpoint?.error ?? 'the Service was not seen');
   const truth = truthOf(endpoint);
-  if (desired.kind === 'unpin') return truth.flux_paused ? { kind: 'steps', steps: [pauseStep(endpoint.endpoint, truth, false)] } : { kind: 'nothing' };
+  if (desired.kind === 'unpin') return { kind: 'nothing' };
   const [only, ...others] = desired.shares.filter((share) => share.share > 0);
   if (only === undefined || others.length > 0) return refuse('the selector of a Service names one version: expected one with 100 %');
   const { version } = only;
@@ -23,8 +23,7 @@ export function planSteps(observation: Observation, desired: Desired): PlanResul
   const scale = scaleStep(endpoint.endpoint, truth, from, version, countsOf(observation));
   if (typeof scale === 'string') return refuse(scale);
   const notes = [`connections that are open (keep-alive, gRPC) stay with ${from} until they end`];
-  const first = truth.needs_pause ? [pauseStep(endpoint.endpoint, truth, true)] : [];
-  return { kind: 'steps', steps: [...first, ...(scale === null ? [] : [scale]), selectStep(endpoint.endpoint, truth, from, version)], notes };
+  return { kind: 'steps', steps: [...(scale === null ? [] : [scale]), selectStep(endpoint.endpoint, truth, from, version)], notes };
 }
 
 /** `null`: it is ready as it is; a text: why it cannot be. */
@@ -50,19 +49,6 @@ function selectStep(endpoint: string, truth: ServiceTruth, from: string, to: str
   const mutation: Mutation = { ...place, from, to };
   const inverse: Mutation = { ...place, from: to, to: from };
   return { name: `turn ${endpoint} to ${truth.label}=${to}`, phase: 'switch', endpoint, barrier: 0, mutation, inverse, expect: { serving: to } };
-}
-
-function pauseStep(endpoint: string, truth: ServiceTruth, paused: boolean): Step {
-  const place = { op: 'pause', namespace: truth.namespace, service: truth.service, uid: truth.uid } as const;
-  return {
-    name: `${paused ? 'pause' : 'resume'} Flux on ${endpoint}`,
-    phase: 'stage',
-    endpoint,
-    barrier: 0,
-    mutation: { ...place, paused },
-    inverse: { ...place, paused: !paused },
-    expect: {},
-  };
 }
 
 function refuse(reason: string): PlanResult {

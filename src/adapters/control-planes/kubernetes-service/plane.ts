@@ -5,15 +5,17 @@ import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, 
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { outcomeOf } from '../../kubernetes/errors.ts';
+import { readGitOps } from '../../kubernetes/gitops-state.ts';
+import { applyPause, checkPause, gitOpsMutationOf, withPauses } from '../../kubernetes/gitops-steps.ts';
 import { annotate, guardedPatch, marks, pointer } from '../../kubernetes/guarded-patch.ts';
 import { resourcePath } from '../../kubernetes/object.ts';
-import { isPausedByUs, judgeOwners, lastWriterOf, pauseAnnotations, writtenBy } from '../../kubernetes/owners.ts';
+import { lastWriterOf, writtenBy } from '../../kubernetes/owners.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
 import { conflict } from '../answers.ts';
 import { checkStep } from './check.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
 import { colourSchema, endpointSliceSchema, podSchema, serviceSchema } from './objects.ts';
-import { type Colour, observationOf, type ServiceTruth } from './observed.ts';
+import { type Colour, observationOf, type ServiceTruth, truthOf } from './observed.ts';
 import { planSteps } from './plan.ts';
 import { type KubernetesServiceConfig, kubernetesServiceKeys } from './schema.ts';
 
@@ -47,12 +49,16 @@ export class KubernetesServicePlane implements ControlPlane {
     const name = keys.service ?? target.model;
     const label = keys.version_label;
     const atMs = this.#deps.clock.nowMs();
-    const service = parseObject(serviceSchema, await this.#client.get(resourcePath(services, namespace, name), signal), `service ${namespace}/${name}`);
+    const path = resourcePath(services, namespace, name);
+    const object = await this.#client.get(path, signal);
+    const what = `service ${namespace}/${name}`;
+    const service = parseObject(serviceSchema, object, what);
     const base = Object.entries(service.spec.selector).filter(([key]) => key !== label);
-    const [endpoints, found, colours] = await Promise.all([
+    const [endpoints, found, colours, ownership] = await Promise.all([
       this.#list(endpointSlices, namespace, { labelSelector: `kubernetes.io/service-name=${name}` }, endpointSliceSchema, signal),
       this.#list(pods, namespace, { labelSelector: [...base.map(([key, value]) => `${key}=${value}`), label].join(',') }, podSchema, signal),
       this.#list(deployments, namespace, {}, colourSchema, signal),
+      readGitOps(this.#client, { object, path, kind: 'Service', namespace, what }, this.#config, signal),
     ]);
     const versionOfPod = new Map(found.map((pod) => [pod.metadata.name, lookUp(pod.metadata.labels ?? {}, label) ?? '']));
     const present = found.filter((pod) => pod.metadata.deletionTimestamp === undefined);
@@ -64,8 +70,6 @@ export class KubernetesServicePlane implements ControlPlane {
       addresses.set(endpoint.targetRef?.name ?? endpoint.addresses.join(), version);
     }
     const mine = colours.filter(({ spec }) => base.every(([key, value]) => lookUp(spec.template.metadata.labels, key) === value));
-    const what = `service ${namespace}/${name}`;
-    const ownership = judgeOwners(service.metadata, this.#config.gitops, what);
     const selected = lookUp(service.spec.selector, label) ?? null;
     const truth: ServiceTruth = {
       namespace,
@@ -76,8 +80,7 @@ export class KubernetesServicePlane implements ControlPlane {
       scale_up: keys.scale_up,
       selected,
       colours: coloursOf(mine, present, label),
-      flux_paused: isPausedByUs(service.metadata),
-      needs_pause: ownership.needsPause,
+      gitops: ownership.state,
     };
     const obstacles = [
       ...(selected === null
@@ -100,10 +103,14 @@ export class KubernetesServicePlane implements ControlPlane {
   }
 
   plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {
-    return planSteps(observation, desired);
+    const plan = planSteps(observation, desired);
+    const [endpoint] = observation.endpoints;
+    return endpoint?.error !== undefined || endpoint === undefined ? plan : withPauses(plan, desired, endpoint.endpoint, truthOf(endpoint).gitops);
   }
 
   async apply(target: PlaneTarget, step: Step, options: Options, signal: AbortSignal): Promise<ApplyOutcome> {
+    const pause = gitOpsMutationOf(step, options.inverse);
+    if (pause !== null) return await applyPause(this.#client, pause, options.opId, signal);
     const mutation = mutationOf(step, options.inverse);
     if (mutation === null) return { kind: 'already', detail: 'there is nothing to take back' };
     try {
@@ -116,6 +123,8 @@ export class KubernetesServicePlane implements ControlPlane {
   }
 
   check(step: Step, _before: Observation, now: Observation): StepCheck {
+    const pause = gitOpsMutationOf(step);
+    if (pause !== null) return checkPause(pause, now.endpoints[0] === undefined ? undefined : truthOf(now.endpoints[0]).gitops);
     return checkStep(step, now);
   }
 
@@ -128,12 +137,6 @@ export class KubernetesServicePlane implements ControlPlane {
     const read = await this.#client.find(path, signal);
     if (read === null || read.metadata.uid !== mutation.uid)
       return conflict(`service ${mutation.namespace}/${mutation.service} was deleted, or deleted and made anew`);
-    if (mutation.op === 'pause') {
-      if (isPausedByUs(read.metadata) === mutation.paused) return { kind: 'already' };
-      const operations = annotate(read.metadata.annotations, pauseAnnotations(mutation.paused, options.opId));
-      await guardedPatch(this.#client, path, { read, by: 'resourceVersion', operations }, signal);
-      return { kind: 'applied' };
-    }
     const { label, from, to } = mutation;
     const selected = lookUp(parseObject(serviceSchema, read, 'service').spec.selector, label) ?? null;
     if (selected === to) return { kind: 'already', detail: `the Service already selects ${label}=${to}` };

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { flag, text, wholeNumber } from '../../../config/scalars.ts';
 import { kubernetesAccess, kubernetesAccessCheck } from '../../kubernetes/access.ts';
-import { gitops } from '../../kubernetes/owners.ts';
+import { gitopsKeys } from '../../kubernetes/gitops-state.ts';
 
 /** What stands under `kubernetes_service` of a control plane. */
-export const kubernetesServiceConfig = z.strictObject({ ...kubernetesAccess.shape, gitops }).check(kubernetesAccessCheck);
+export const kubernetesServiceConfig = z.strictObject({ ...kubernetesAccess.shape, ...gitopsKeys }).check(kubernetesAccessCheck);
 export type KubernetesServiceConfig = z.output<typeof kubernetesServiceConfig>;
 
 /** What stands under `models[].plane`. */
