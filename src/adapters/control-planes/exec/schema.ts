@@ -11,7 +11,7 @@ const command = z.strictObject({
     .meta({ description: 'Program and arguments, taken as they are: no shell, no templates. Required.' }),
 });
 
-/** Of the contract; the last three as in sysexits.h. */
+/** Of the contract (README.md); the last two as in sysexits.h. */
 export const exitCodes = { done: 0, already: 10, conflict: 11, temporary: 75, noPermission: 77 } as const;
 const meant: ReadonlySet<number> = new Set(Object.values(exitCodes));
 const unknownExitCode = z
