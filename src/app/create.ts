@@ -24,6 +24,7 @@ import { Memory } from './memory.ts';
 import { type MessageSink, MessageTeller } from './message-teller.ts';
 import { Observer } from './observer.ts';
 import { RegistryPlane } from './registry-plane.ts';
+import { logMissingRights } from './rights.ts';
 import type { Runtime } from './runtime.ts';
 import type { Teller } from './teller.ts';
 import { VerdictBoard } from './verdict-board.ts';
@@ -110,6 +111,9 @@ export async function createApp(config: Config, options: CreateOptions): Promise
   metrics.journalSizeIs(await journal.sizeBytes());
 
   const electing = new AbortController();
+  // Beside everything else: a plane that does not answer holds nothing up.
+  const lookAtRights = (runtime: Runtime): void =>
+    void logMissingRights(runtime, log, electing.signal).catch((error: unknown) => log.warn({ err: error }, 'rights could not be asked'));
   let elected: Promise<void> = Promise.resolve();
   const office: Office = {
     prepare: async () => {
@@ -125,6 +129,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
     app,
     start: () => {
       app.start();
+      lookAtRights(app.runtime);
       if (elector !== null) elected = elector.run(office, electing.signal);
     },
     unready: () => [elector?.trouble() ?? null, ...app.unready()].filter((reason) => reason !== null),
@@ -135,6 +140,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
       outbox.replaceSenders(fresh.senders);
       metrics.know(fresh.known);
       await app.replaceRuntime(fresh.runtime);
+      lookAtRights(fresh.runtime);
     },
     close: async (graceMs) => {
       await app.stop(graceMs);

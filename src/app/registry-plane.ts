@@ -64,6 +64,10 @@ export class RegistryPlane implements ControlPlane {
     return this.#parts.registry.check(own, ofRegistry(before), ofRegistry(now), sinceMs);
   }
 
+  async missingRights(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[] | null> {
+    return (await this.#parts.actuator.missingRights?.(target, signal)) ?? null;
+  }
+
   stores(): readonly VersionStore[] {
     return [...(this.#parts.registry.stores?.() ?? []), ...(this.#parts.actuator.stores?.() ?? [])];
   }

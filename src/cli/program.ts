@@ -103,8 +103,9 @@ function addChecks(program: Command, done: (exitCode: number) => void): void {
     .argument('[file]', "the daemon's file; ROLLBACKD_CONFIG_FILE, or config/rollbackd.yaml, unless given")
     .description("the daemon's file and everything it names")
     .option('--lint-fatal', 'exit 3 on warnings', false)
+    .option('--rights', 'also ask the API servers of Kubernetes planes for the rights they need', false)
     .addOption(textOrJson())
-    .action(async (file: string | undefined, flags: CheckFlags) =>
+    .action(async (file: string | undefined, flags: CheckFlags & { rights: boolean }) =>
       done(await (await import('./check.ts')).checkConfig(file ?? environment()['ROLLBACKD_CONFIG_FILE'] ?? defaultConfigFile, flags)),
     );
   check

@@ -90,6 +90,11 @@ export interface ControlPlane {
   apply(target: PlaneTarget, step: Step, options: { inverse: boolean; opId: string; epoch: number }, signal: AbortSignal): Promise<ApplyOutcome>;
   /** Pure: compares the observation from before the step with the present one. `sinceMs` = time since the step was applied. */
   check(step: Step, before: Observation, now: Observation, sinceMs: number): StepCheck;
+  /**
+   * Rights that it needs for this model and lacks, for people; empty: it has all, `null`: it cannot tell. Asked at start and by `check config --rights`.
+   * @throws {PlaneError} when nobody answers
+   */
+  missingRights?(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[] | null>;
   /** Name under which the journal keeps what it remembers; absent: its own (a registry acts through another plane, whose memory it is). */
   readonly remembersAs?: string;
   /** Where versions are kept that nobody serves any more; absent: nowhere that can be reached. */

@@ -4,13 +4,14 @@ import type { EndpointObservation, Observation, VersionObservation } from '../..
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../domain/ports.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../domain/step.ts';
 import type { KubernetesAccess } from '../kubernetes/access.ts';
-import { createKubernetesClient, type KubernetesClient } from '../kubernetes/client.ts';
+import { type AccessQuestion, createKubernetesClient, type KubernetesClient } from '../kubernetes/client.ts';
 import { outcomeOf } from '../kubernetes/errors.ts';
 import { type GitOpsSettings, type GitOpsView, readGitOps } from '../kubernetes/gitops-state.ts';
 import { applyPause, checkPause, gitOpsMutationOf, withPauses } from '../kubernetes/gitops-steps.ts';
 import { guardedPatch } from '../kubernetes/guarded-patch.ts';
 import type { KubernetesObject } from '../kubernetes/object.ts';
 import { lastWriterOf, writtenBy } from '../kubernetes/owners.ts';
+import { lackingRights, pauseRights } from '../kubernetes/rights.ts';
 import {
   type Applied,
   checkWeights,
@@ -48,6 +49,8 @@ export type RouteKind<Keys> = {
   /** What people call it: `httproute shop/fraud`. */
   readonly nameOf: (keys: Keys, model: string) => string;
   readonly pathOf: (keys: Keys, model: string) => string;
+  /** What observing and patching it takes. */
+  readonly rights: (keys: Keys, model: string) => readonly AccessQuestion[];
   /** @returns the route, or why there is none for this model */
   readonly read: (object: KubernetesObject, keys: Keys) => Route | string;
   /** Whether each destination (of the list, and those that could be added) can take traffic. */
@@ -147,6 +150,13 @@ export class WeightedRoutePlane<Keys> implements ControlPlane {
     const present = find(now);
     if (pause !== null) return checkPause(pause, present === undefined ? undefined : configOf(present).gitops);
     return checkWeights(step, find(before), present, sinceMs, this.#patience());
+  }
+
+  async missingRights(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[]> {
+    const missing = await lackingRights(this.#client, this.#kind.rights(this.#keys(target), target.model), signal);
+    if (missing.length > 0) return missing;
+    const [endpoint] = (await this.observe(target, { thorough: false }, signal)).endpoints;
+    return endpoint === undefined ? [] : await lackingRights(this.#client, pauseRights(configOf(endpoint).gitops), signal);
   }
 
   async close(): Promise<void> {

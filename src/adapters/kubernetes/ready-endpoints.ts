@@ -22,7 +22,7 @@ export type ReadyEndpoints = {
   readonly ready: readonly { readonly address: string; readonly pod: string | null }[];
 };
 
-const endpointSlices = { group: 'discovery.k8s.io', version: 'v1', resource: 'endpointslices' };
+export const endpointSlices = { group: 'discovery.k8s.io', version: 'v1', resource: 'endpointslices' };
 
 /**
  * The ready endpoints of a Service, over all its EndpointSlices (a dual-stack Service has two, a big one many).

@@ -16,6 +16,31 @@ export type KubernetesStage = ControlPlaneSetup & {
   readonly follow: (memory: () => Readonly<Record<string, unknown>>) => void;
 };
 
+/** A plane with the API server at `url` and this token; its kubeconfig is read once and gone when the process ends. */
+export async function connectPlane(
+  kind: AnyControlPlaneKind,
+  options: { readonly url: string; readonly token: string; readonly config?: Readonly<Record<string, unknown>> },
+): Promise<ControlPlane> {
+  const folder = mkdtempSync(join(tmpdir(), 'rollbackd-plane-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const config = kind.config.parse({ kubeconfig: writeKubeconfig(folder, options.url, options.token), ...options.config });
+  return await kind.create(config, { clock: realClock, log: silentLog, memory: () => ({}), onRequest: () => undefined });
+}
+
+function writeKubeconfig(folder: string, url: string, token: string): string {
+  const kubeconfig = join(folder, `${url.replaceAll(/\W/g, '-')}.json`);
+  writeFileSync(
+    kubeconfig,
+    JSON.stringify({
+      'current-context': 'test',
+      contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace: 'shop' } }],
+      clusters: [{ name: 'test', cluster: { server: url } }],
+      users: [{ name: 'test', user: { token } }],
+    }),
+  );
+  return kubeconfig;
+}
+
 /** A plane on Kubernetes with an API server of its own; what its objects need besides goes with `also`. */
 export async function setKubernetesStage(options: {
   readonly kind: AnyControlPlaneKind;
@@ -36,16 +61,7 @@ export async function setKubernetesStage(options: {
   let memory: Readonly<Record<string, unknown>> = {};
   let remembered = (): Readonly<Record<string, unknown>> => memory;
   const connect = async (url: string): Promise<ControlPlane> => {
-    const kubeconfig = join(folder, `${url.replaceAll(/\W/g, '-')}.json`);
-    writeFileSync(
-      kubeconfig,
-      JSON.stringify({
-        'current-context': 'test',
-        contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace: 'shop' } }],
-        clusters: [{ name: 'test', cluster: { server: url } }],
-        users: [{ name: 'test', user: { token: secret } }],
-      }),
-    );
+    const kubeconfig = writeKubeconfig(folder, url, secret);
     const config = options.kind.config.parse({ kubeconfig, ...options.config });
     return await options.kind.create(config, { clock: options.clock ?? realClock, log: silentLog, memory: () => remembered(), onRequest: () => undefined });
   };

@@ -45,7 +45,7 @@ const httpRoute = z.object({
 });
 type HttpRoute = z.output<typeof httpRoute>;
 
-const httpRoutes = { group: 'gateway.networking.k8s.io', version: 'v1', resource: 'httproutes' };
+export const httpRoutes = { group: 'gateway.networking.k8s.io', version: 'v1', resource: 'httproutes' };
 
 export function routePath({ namespace, http_route }: GatewayApiKeys, model: string): string {
   return resourcePath(httpRoutes, namespace, http_route ?? model);

@@ -1,10 +1,11 @@
 import type { VersionObservation } from '../../../domain/observation.ts';
 import type { ControlPlane, PlaneDeps } from '../../../domain/ports.ts';
 import type { KubernetesClient } from '../../kubernetes/client.ts';
-import { readyEndpoints } from '../../kubernetes/ready-endpoints.ts';
+import { endpointSlices, readyEndpoints } from '../../kubernetes/ready-endpoints.ts';
+import { rightsOf } from '../../kubernetes/rights.ts';
 import type { Entry } from '../weighted-route.ts';
 import { type RouteKind, WeightedRoutePlane } from '../weighted-route-plane.ts';
-import { backendOf, readHttpRoute, routePath } from './http-route.ts';
+import { backendOf, httpRoutes, readHttpRoute, routePath } from './http-route.ts';
 import type { GatewayApiConfig, GatewayApiKeys } from './schema.ts';
 
 /** Weights of HTTPRoutes, confirmed by every parent's word. */
@@ -20,6 +21,10 @@ function httpRouteKind(config: GatewayApiConfig): RouteKind<GatewayApiKeys> {
     statusIsOptional: false,
     nameOf: (keys, model) => `httproute ${keys.namespace}/${keys.http_route ?? model}`,
     pathOf: routePath,
+    rights: ({ namespace, http_route: name }, model) => [
+      ...rightsOf(httpRoutes, namespace, ['get', 'patch'], name ?? model),
+      ...rightsOf(endpointSlices, namespace, ['list']),
+    ],
     read: (object, keys) => readHttpRoute(object, keys, config.controller_name ?? null),
     look: async (client, route, keys, signal) =>
       await Promise.all(

@@ -6,7 +6,8 @@ import { outcomeOf } from '../../kubernetes/errors.ts';
 import { annotate, guardedPatch, marks } from '../../kubernetes/guarded-patch.ts';
 import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
 import { judgeOwners, lastWriterOf } from '../../kubernetes/owners.ts';
-import { readyEndpoints } from '../../kubernetes/ready-endpoints.ts';
+import { endpointSlices, readyEndpoints } from '../../kubernetes/ready-endpoints.ts';
+import { lackingRights, rightsOf } from '../../kubernetes/rights.ts';
 import { conflict, rejected } from '../answers.ts';
 import { versionNames } from '../version-names.ts';
 import { annotationChanges, canaryRules, canarySettings, hasCookieAffinity, isSameSettings, settingsText } from './canary-rules.ts';
@@ -76,6 +77,18 @@ export class IngressNginxPlane implements ControlPlane {
 
   check(step: Step, _before: Observation, now: Observation, sinceMs: number): StepCheck {
     return checkStep(step, now, sinceMs, this.#config.propagation);
+  }
+
+  async missingRights(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[]> {
+    const keys = ingressNginxKeys.parse(target.plane);
+    const { primary, canary } = namesOf(target, keys);
+    const rights = [
+      ...rightsOf(ingresses, keys.namespace, ['get'], primary),
+      ...rightsOf(ingresses, keys.namespace, ['get', 'patch'], canary),
+      ...rightsOf(ingresses, keys.namespace, ['list']),
+      ...rightsOf(endpointSlices, keys.namespace, ['list']),
+    ];
+    return await lackingRights(this.#client, rights, signal);
   }
 
   async close(): Promise<void> {

@@ -14,8 +14,8 @@ const destinationRule = z.object({
   }),
 });
 
-const destinationRules = { group: 'networking.istio.io', version: 'v1', resource: 'destinationrules' };
-const pods = { group: '', version: 'v1', resource: 'pods' };
+export const destinationRules = { group: 'networking.istio.io', version: 'v1', resource: 'destinationrules' };
+export const pods = { group: '', version: 'v1', resource: 'pods' };
 
 type Subsets = ReadonlyMap<string, Readonly<Record<string, string>>>;
 

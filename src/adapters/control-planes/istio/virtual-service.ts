@@ -27,7 +27,7 @@ const virtualService = z.object({
 });
 type VirtualService = z.output<typeof virtualService>;
 
-const virtualServices = { group: 'networking.istio.io', version: 'v1', resource: 'virtualservices' };
+export const virtualServices = { group: 'networking.istio.io', version: 'v1', resource: 'virtualservices' };
 
 export function virtualServicePath({ namespace, virtual_service }: IstioKeys, model: string): string {
   return resourcePath(virtualServices, namespace, virtual_service ?? model);

@@ -6,6 +6,7 @@ import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/
 import { isStatus } from '../../kubernetes/errors.ts';
 import { type Resource, resourcePath } from '../../kubernetes/object.ts';
 import { writtenBy } from '../../kubernetes/owners.ts';
+import { lackingRights, rightsOf } from '../../kubernetes/rights.ts';
 import { type ArtifactNames, artifactNames } from '../artifact-names.ts';
 import { judgeResourceOwners, missingRight, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep, wishText } from './check.ts';
@@ -98,6 +99,23 @@ export class KservePlane implements ControlPlane {
 
   check(step: Step, before: Observation, now: Observation): StepCheck {
     return checkStep(step, before, now);
+  }
+
+  async missingRights(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[]> {
+    const { name, namespace } = await this.#named(target, signal);
+    const missing = await lackingRights(this.#client, rightsOf(inferenceServices, namespace, ['get', 'patch'], name), signal);
+    if (missing.length > 0) return missing;
+    const isvc = readObject(inferenceService, await this.#client.get(resourcePath(inferenceServices, namespace, name), signal), 'InferenceService');
+    // Either mode reads its own kinds.
+    const workloads =
+      modeOf(isvc) === 'Knative'
+        ? rightsOf(revisions, namespace, ['list'])
+        : [
+            ...rightsOf(deployments, namespace, ['get'], workloadOf(name, isvc.spec.predictor.name)),
+            ...rightsOf(replicaSets, namespace, ['list']),
+            ...rightsOf(httpRoutes, namespace, ['get'], workloadOf(name, undefined)),
+          ];
+    return await lackingRights(this.#client, workloads, signal);
   }
 
   async close(): Promise<void> {

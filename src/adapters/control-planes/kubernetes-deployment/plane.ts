@@ -9,6 +9,7 @@ import { annotate, guardedPatch, marks } from '../../kubernetes/guarded-patch.ts
 import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
 import { lastWriterOf, writtenBy } from '../../kubernetes/owners.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
+import { lackingRights, pauseRights, rightsOf } from '../../kubernetes/rights.ts';
 import { conflict, rejected } from '../answers.ts';
 import { checkStep } from './check.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
@@ -91,6 +92,16 @@ export class KubernetesDeploymentPlane implements ControlPlane {
     const pause = gitOpsMutationOf(step);
     if (pause !== null) return checkPause(pause, now.endpoints[0] === undefined ? undefined : truthOf(now.endpoints[0]).gitops);
     return checkStep(step, before, now);
+  }
+
+  async missingRights(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[]> {
+    const keys = kubernetesDeploymentKeys.parse(target.plane);
+    const namespace = keys.namespace ?? (await this.#client.defaultNamespace(signal));
+    const own = [...rightsOf(deployments, namespace, ['get', 'patch'], keys.deployment ?? target.model), ...rightsOf(replicaSets, namespace, ['list'])];
+    const missing = await lackingRights(this.#client, own, signal);
+    if (missing.length > 0) return missing;
+    const [endpoint] = (await this.observe(target, { thorough: false }, signal)).endpoints;
+    return endpoint === undefined ? [] : await lackingRights(this.#client, pauseRights(truthOf(endpoint).gitops), signal);
   }
 
   async close(): Promise<void> {

@@ -11,6 +11,7 @@ import { annotate, guardedPatch, marks, pointer } from '../../kubernetes/guarded
 import { resourcePath } from '../../kubernetes/object.ts';
 import { lastWriterOf, writtenBy } from '../../kubernetes/owners.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
+import { lackingRights, pauseRights, rightsOf } from '../../kubernetes/rights.ts';
 import { conflict } from '../answers.ts';
 import { checkStep } from './check.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
@@ -126,6 +127,23 @@ export class KubernetesServicePlane implements ControlPlane {
     const pause = gitOpsMutationOf(step);
     if (pause !== null) return checkPause(pause, now.endpoints[0] === undefined ? undefined : truthOf(now.endpoints[0]).gitops);
     return checkStep(step, now);
+  }
+
+  async missingRights(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[]> {
+    const keys = kubernetesServiceKeys.parse(target.plane);
+    const namespace = keys.namespace ?? (await this.#client.defaultNamespace(signal));
+    const own = [
+      ...rightsOf(services, namespace, ['get', 'patch'], keys.service ?? target.model),
+      ...[pods, endpointSlices, deployments].flatMap((resource) => rightsOf(resource, namespace, ['list'])),
+    ];
+    const missing = await lackingRights(this.#client, own, signal);
+    if (missing.length > 0) return missing;
+    const [endpoint] = (await this.observe(target, { thorough: false }, signal)).endpoints;
+    if (endpoint === undefined) return [];
+    const { gitops, colours } = truthOf(endpoint);
+    const scaled = keys.scale_up ? colours.flatMap(({ deployment }) => deployment?.name ?? []) : [];
+    const more = [...scaled.flatMap((name) => rightsOf(deployments, namespace, ['get', 'patch'], name)), ...pauseRights(gitops)];
+    return await lackingRights(this.#client, more, signal);
   }
 
   async close(): Promise<void> {

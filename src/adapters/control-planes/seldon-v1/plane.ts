@@ -6,6 +6,7 @@ import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/
 import { isStatus } from '../../kubernetes/errors.ts';
 import { type Resource, resourcePath } from '../../kubernetes/object.ts';
 import { writtenBy } from '../../kubernetes/owners.ts';
+import { lackingRights, rightsOf } from '../../kubernetes/rights.ts';
 import { judgeResourceOwners, missingRight, patchResource, readObject, signed } from '../resource-patch.ts';
 import { checkStep } from './check.ts';
 import { isSameList, listText, mutationOf } from './mutation.ts';
@@ -94,6 +95,21 @@ export class SeldonV1Plane implements ControlPlane {
 
   check(step: Step, _before: Observation, now: Observation): StepCheck {
     return checkStep(step, now);
+  }
+
+  async missingRights(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[]> {
+    const { name, namespace } = await this.#named(target, signal);
+    const routing = {
+      istio: rightsOf(virtualServices[0] as Resource, namespace, ['get'], name),
+      ambassador: rightsOf(mappings[0] as Resource, namespace, ['list']),
+    };
+    const own = [...rightsOf(seldonDeployments, namespace, ['get', 'patch'], name), ...rightsOf(deployments, namespace, ['list'])];
+    const { router } = this.#config;
+    const missing = await lackingRights(this.#client, router === 'auto' ? own : [...own, ...routing[router]], signal);
+    if (router !== 'auto') return missing;
+    // One of the two is enough.
+    const [istio, ambassador] = await Promise.all([routing.istio, routing.ambassador].map(async (rights) => await lackingRights(this.#client, rights, signal)));
+    return istio?.length === 0 || ambassador?.length === 0 ? missing : [...missing, [...(istio ?? []), ...(ambassador ?? [])].join(', or ')];
   }
 
   async close(): Promise<void> {

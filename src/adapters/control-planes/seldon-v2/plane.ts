@@ -5,6 +5,7 @@ import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../.
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { type KubernetesObject, type Resource, resourcePath } from '../../kubernetes/object.ts';
 import { writtenBy } from '../../kubernetes/owners.ts';
+import { lackingRights, rightsOf } from '../../kubernetes/rights.ts';
 import { artifactNames } from '../artifact-names.ts';
 import { readGrpcTls } from '../grpc-tls.ts';
 import { judgeResourceOwners, missingRight, type PatchDecision, patchResource, readObject, signed } from '../resource-patch.ts';
@@ -86,6 +87,11 @@ export class SeldonV2Plane implements ControlPlane {
 
   check(step: Step, _before: Observation, now: Observation): StepCheck {
     return checkStep(step, now);
+  }
+
+  async missingRights(target: PlaneTarget, signal: AbortSignal): Promise<readonly string[]> {
+    const { resource, name, namespace } = await this.#subject(target, signal);
+    return await lackingRights(this.#client, rightsOf(resource, namespace, ['get', 'patch'], name), signal);
   }
 
   async close(): Promise<void> {
