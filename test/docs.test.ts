@@ -193,7 +193,7 @@ function typeOf(schema: Schema): string {
   const written = schema.anyOf?.find((choice) => choice.pattern !== undefined)?.pattern ?? '';
   if (written.startsWith('^(0|([0-9]+y)')) return 'duration';
   if (written.endsWith('%$')) return 'ratio';
-  if (schema.anyOf !== undefined) return schema.anyOf.map((choice) => choice.const ?? `{${Object.keys(choice.properties ?? {}).join()}}`).join(' | ');
+  if (schema.anyOf !== undefined) return schema.anyOf.map(choiceOf).join(' | ');
   if (schema.type === 'integer') return `whole number${rangeOf(schema)}`;
   if (schema.type === 'number') return `number${rangeOf(schema)}`;
   if (schema.type === 'boolean') return 'true | false';
@@ -201,6 +201,11 @@ function typeOf(schema: Schema): string {
   if (schema.type === 'object') return 'map';
   if (schema.$ref !== undefined || 'allOf' in schema) return 'list';
   return 'text';
+}
+
+function choiceOf(choice: Schema): string {
+  if (choice.const !== undefined) return String(choice.const);
+  return choice.properties === undefined ? typeOf(choice) : `{${Object.keys(choice.properties).join()}}`;
 }
 
 function rangeOf({ minimum, maximum }: Schema): string {
@@ -239,11 +244,14 @@ function configTable(place: string): string {
 
 const group = ruleFile.definitions?.['group'] ?? {};
 const rule = schemaAt(group, 'rules[]');
+/** Keys that error_ratio and latency have in common beside `detect: sequential`. */
+const isOfDetector = ({ key }: Row): boolean => /^(healthy|false_alarms|burst|severe|bound)\b/.test(key);
 const ruleTables: Readonly<Record<string, () => string>> = {
   group: () => tableOf(rowsOf(group, '', (full) => full.startsWith('rules'))),
   rule: () => tableOf(rowsOf(rule, '', (full) => full === 'condition' || full === 'rollback')),
-  error_ratio: () => tableOf(rowsOf(schemaAt(rule, 'condition.error_ratio'), '', () => false)),
-  latency: () => tableOf(rowsOf(schemaAt(rule, 'condition.latency'), '', () => false)),
+  error_ratio: () => tableOf(rowsOf(schemaAt(rule, 'condition.error_ratio'), '', () => false).filter((row) => !isOfDetector(row))),
+  latency: () => tableOf(rowsOf(schemaAt(rule, 'condition.latency'), '', () => false).filter((row) => !isOfDetector(row))),
+  sequential: () => tableOf(rowsOf(schemaAt(rule, 'condition.latency'), '', () => false).filter(isOfDetector)),
   request_rate: () => tableOf(rowsOf(schemaAt(rule, 'condition.request_rate'), '', () => false)),
   while_others: () => tableOf(rowsOf(schemaAt(rule, 'condition.while_others'), '', () => false)),
   quality: () => tableOf(rowsOf(schemaAt(rule, 'condition.quality'), '', () => false)),

@@ -189,7 +189,7 @@ export class App {
     this.#handOver.abort(new DOMException('stopping', 'AbortError'));
     await Promise.all([this.#loopsDone, this.#backfilling]);
     if (this.#deps.leadership.leads())
-      await this.#evaluator.flushLedger(this.#runtime).catch((error: unknown) => log.warn({ err: error }, 'ledger could not be flushed'));
+      await this.#evaluator.flush(this.#runtime).catch((error: unknown) => log.warn({ err: error }, 'ledger could not be flushed'));
     const timeout = new AbortController();
     const patience = clock.sleep(graceMs, AbortSignal.any([timeout.signal, this.#hard.signal])).catch(() => undefined);
     await Promise.race([this.idle(), patience]);

@@ -376,6 +376,7 @@ export class EpisodeRunner {
         rules: actingRules(this.#runtime, stage.model),
         nowMs: clock.nowMs(),
         names: observation.names,
+        remembered: (rule) => this.#deps.memory.ruleState(rule.id, episode.from)?.sequential ?? null,
       });
       signal.throwIfAborted();
       if (recovery.kind === 'recovered') {

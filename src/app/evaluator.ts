@@ -1,3 +1,4 @@
+import { isSequential } from '../domain/conditions/sequential.ts';
 import { consequence } from '../domain/decide.ts';
 import type { Decision } from '../domain/decision.ts';
 import type { Episode } from '../domain/episode.ts';
@@ -20,6 +21,7 @@ import { type Measured, MeasurePlan } from './stages/measure.ts';
 import { Stopwatch } from './stopwatch.ts';
 import type { Teller } from './teller.ts';
 import type { VerdictBoard } from './verdict-board.ts';
+import { Watches } from './watches.ts';
 
 /** A ledger line that only grew is journalled when it grew by a tenth, but not more often than the first and at least as often as the second. */
 const ledgerStepMs = { least: 60_000, most: 3_600_000 };
@@ -78,12 +80,14 @@ export class Evaluator {
   readonly #service = new Map<string, { readonly serving: string; readonly sinceMs: number }>();
   /** States that could not be journalled: tried again with the next turn. */
   readonly #unwritten = new Set<string>();
+  readonly #watches: Watches;
   #sweptMs = Number.NEGATIVE_INFINITY;
   #latestMs = Number.NEGATIVE_INFINITY;
   #setback: Stopwatch | null = null;
 
   constructor(deps: EvaluatorDeps) {
     this.#deps = deps;
+    this.#watches = new Watches(deps.memory);
   }
 
   /** @param isAlone nobody watches before or after: what serves is taken to have served all along, unless the ledger knows better */
@@ -93,19 +97,21 @@ export class Evaluator {
     const source = runtime.sources.get(batch.source);
     if (source === undefined) return [];
     const plan = new MeasurePlan(nowMs);
-    for (const [model, rules] of rulesByModel(runtime, batch)) plan.add(this.#task(runtime, model, rules, isAlone ? null : nowMs));
+    const samplesMs = (rule: Rule): number => this.#watches.windowMs(rule, source.history !== null, nowMs);
+    for (const [model, rules] of rulesByModel(runtime, batch)) plan.add({ ...this.#task(runtime, model, rules, isAlone ? null : nowMs), samplesMs });
     const setback = this.#clockWentBack(nowMs);
-    const measured = setback === null ? await plan.measure(source, runtime.sources, signal) : plan.fail(setback);
+    const raw = setback === null ? await plan.measure(source, runtime.sources, signal) : plan.fail(setback);
     if (signal.aborted) return [];
+    const measured = this.#count(runtime, raw, batch.intervalMs, nowMs);
     const verdicts: Verdict[] = [];
     const states: Record<string, RuleState | null> = {};
     for (const [model, all] of measured) {
-      const judged = judgeAll(all, memory, { model: runtime.models.get(model) ?? null, nowMs, intervalMs: batch.intervalMs });
+      const judged = judgeAll(all, memory, { model: runtime.models.get(model) ?? null, nowMs, intervalMs: batch.intervalMs, watches: this.#watches });
       this.#post(model, all, judged.verdicts);
       verdicts.push(...judged.verdicts);
       Object.assign(states, judged.journalled);
     }
-    Object.assign(states, this.#sweep(nowMs));
+    Object.assign(states, this.#sweep(runtime, nowMs));
     if (!this.#deps.leadership.leads()) return this.#watchOnly(runtime, verdicts);
     for (const key of this.#unwritten) states[key] ??= memory.ruleStates().get(key) ?? null;
     try {
@@ -141,10 +147,31 @@ export class Evaluator {
     await Promise.allSettled(this.#deciding.values());
   }
 
-  /** Journals what the ledger has grown by; for an orderly stop. */
-  async flushLedger(runtime: Runtime): Promise<void> {
-    const entries = [...runtime.models.keys()].flatMap((name) => this.#deps.memory.ledger(name)).filter((entry) => entry.servingSinceMs !== null);
-    if (entries.length > 0) await this.#deps.memory.append([{ type: 'ledger', entries }]);
+  /** Journals what the ledger has grown by, and what detectors have counted; for an orderly stop. */
+  async flush(runtime: Runtime): Promise<void> {
+    const { memory, clock } = this.#deps;
+    const states: Record<string, RuleState> = {};
+    for (const [key, state] of memory.ruleStates()) {
+      const sequential = this.#watches.stateOf(state.rule, state.version, clock.nowMs());
+      if (sequential !== null) states[key] = { ...state, sequential };
+    }
+    await memory.append(ruleStateEvents(states));
+    const entries = [...runtime.models.keys()].flatMap((name) => memory.ledger(name)).filter((entry) => entry.servingSinceMs !== null);
+    if (entries.length > 0) await memory.append([{ type: 'ledger', entries }]);
+  }
+
+  /** Feeds the detectors of rules with `detect: sequential`. */
+  #count(runtime: Runtime, measured: ReadonlyMap<string, readonly Measured[]>, intervalMs: number, nowMs: number): ReadonlyMap<string, readonly Measured[]> {
+    if (![...measured.values()].flat().some(({ rule }) => isSequential(rule))) return measured;
+    return new Map(
+      [...measured].map(([name, all]) => {
+        const model = runtime.models.get(name);
+        if (model === undefined) return [name, all];
+        const acting = actingRules(runtime, model).filter(isSequential);
+        const sharers = (rule: Rule): number => (acting.some(({ id }) => id === rule.id) ? acting.length : 1);
+        return [name, this.#watches.read(all, { model, nowMs, intervalMs, sharers })];
+      }),
+    );
   }
 
   #task(runtime: Runtime, model: Model, rules: readonly Rule[], nowMs: number | null): Parameters<MeasurePlan['add']>[0] {
@@ -209,9 +236,10 @@ export class Evaluator {
   }
 
   /** Forgets states of versions and rules that are long gone. */
-  #sweep(nowMs: number): Record<string, null> {
+  #sweep(runtime: Runtime, nowMs: number): Record<string, null> {
     if (Math.abs(nowMs - this.#sweptMs) < sweepMs) return {};
     this.#sweptMs = nowMs;
+    this.#watches.retain(new Set(runtime.groups.flatMap(({ rules }) => rules.map(({ id }) => id))));
     const { memory } = this.#deps;
     const forgotten: Record<string, null> = {};
     for (const [key, state] of memory.ruleStates()) {

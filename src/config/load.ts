@@ -325,6 +325,7 @@ function knownModels(plain: unknown, sources: Kinds['source'], registries: Regis
       hasLatency: (model.signals?.latency ?? ofPreset?.latency ?? null) !== null,
       lacks: preset?.lacks ?? {},
       highestBucketSeconds: model.signals?.latency === undefined ? (preset?.highestBucketSeconds ?? null) : null,
+      bucketBoundsSeconds: model.signals?.latency === undefined ? (preset?.bucketBoundsSeconds ?? null) : null,
       hasQuality: model.quality !== undefined,
       hasSmokeTest: model.smoke_test !== undefined,
       policy: toPolicy(model.rollback),

@@ -134,13 +134,17 @@ function budgetSpent(input: DecideInput): string | null {
 function breachEverywhere(input: DecideInput): string | null {
   const broken = input.verdict === null ? input.verdicts.filter((verdict) => verdict.version === input.from && verdict.kind === 'breach') : [input.verdict];
   for (const verdict of broken) {
-    const words = breachOfAll(input, verdict.rule);
+    const words = breachOfAll(input, verdict);
     if (words !== null) return words;
   }
   return null;
 }
 
-function breachOfAll(input: DecideInput, rule: string): string | null {
+function breachOfAll(input: DecideInput, verdict: Verdict): string | null {
+  const { rule } = verdict;
+  const counted = verdict.others ?? [];
+  if (counted.length > 0 && counted.every(({ isAlike }) => isAlike))
+    return `every version with traffic shows it over the same time, so it is not the version: ${counted.map((other) => `${other.version}: ${other.words}`).join('; ')}`;
   const others = input.verdicts.filter(
     (other) =>
       other.rule === rule && other.version !== input.from && hasTraffic(other) && (other.kind === 'ok' || other.kind === 'breach' || other.kind === 'pending'),

@@ -1,7 +1,7 @@
 import { type FindContext, type Finding, findIn } from './conditions/find.ts';
 import { formatDuration } from './duration.ts';
 import type { Measurement } from './measurement.ts';
-import type { Rule } from './rule.ts';
+import { type Rule, signalOf } from './rule.ts';
 import type { RuleState, Verdict, VerdictKind } from './verdict.ts';
 import { spell } from './words.ts';
 
@@ -23,11 +23,15 @@ export type JudgeInput = {
  */
 export function judge(input: JudgeInput): { readonly verdict: Verdict; readonly state: RuleState } {
   const { rule, version, nowMs } = input;
-  const finding = findIn(rule.condition, input.measurement, { others: [], ...input.standing, nowMs, version });
+  const finding = findIn(rule.condition, input.measurement, { others: [], ...input.standing, nowMs, version, forMs: rule.forMs });
   const state = advance(input, finding);
   const elapsedMs = state.breachingSinceMs === null ? 0 : nowMs - state.breachingSinceMs;
-  const kind: VerdictKind = finding.kind === 'breaching' ? (elapsedMs >= rule.forMs ? 'breach' : 'pending') : finding.kind;
-  const since = finding.kind === 'breaching' ? ` for ${spell(elapsedMs)}${rule.forMs > 0 ? `, for: ${formatDuration(rule.forMs)}` : ''}` : '';
+  const isDue = finding.isDue ?? elapsedMs >= rule.forMs;
+  const kind: VerdictKind = finding.kind === 'breaching' ? (isDue ? 'breach' : 'pending') : finding.kind;
+  const since =
+    finding.kind === 'breaching' && finding.isDue === undefined
+      ? ` for ${spell(elapsedMs)}${rule.forMs > 0 ? `, for: ${formatDuration(rule.forMs)}` : ''}`
+      : '';
   const verdict: Verdict = {
     rule: rule.id,
     model: rule.model,
@@ -35,15 +39,16 @@ export function judge(input: JudgeInput): { readonly verdict: Verdict; readonly 
     atMs: nowMs,
     kind,
     reason: finding.words + since,
-    signal: rule.condition.kind,
+    signal: signalOf(rule.condition),
     value: finding.value,
     threshold: finding.threshold,
     requests: finding.requests,
     breachingSinceMs: finding.kind === 'breaching' ? state.breachingSinceMs : null,
     ...(finding.baseline === undefined ? {} : { baseline: finding.baseline }),
     ...(finding.isMoot === true ? { isMoot: true as const } : {}),
+    ...(finding.others === undefined ? {} : { others: finding.others }),
   };
-  return { verdict, state: keepFiring(rule, kind, state, nowMs) };
+  return { verdict, state: keepFiring(rule, finding.isUndecided === true ? 'undecided' : kind, state, nowMs) };
 }
 
 function advance(input: JudgeInput, finding: Finding): RuleState {
@@ -71,7 +76,7 @@ function gapped(state: RuleState | null, nowMs: number, intervalMs: number): boo
   return sinceMs < 0 || sinceMs > 2 * intervalMs;
 }
 
-function keepFiring(rule: Rule, kind: VerdictKind, state: RuleState, nowMs: number): RuleState {
+function keepFiring(rule: Rule, kind: VerdictKind | 'undecided', state: RuleState, nowMs: number): RuleState {
   const tells = kind === 'breach' || (kind === 'no_data' && rule.onNoData === 'alert') || (kind === 'error' && rule.onError === 'alert');
   if (tells) return { ...state, firingSinceMs: state.firingSinceMs ?? nowMs, keepFiringUntilMs: nowMs + rule.keepFiringForMs };
   // No sight is no recovery: an alert does not resolve on an error.

@@ -59,6 +59,48 @@ export type CounterSeries = {
   readonly points: readonly Sample[];
 };
 
+/**
+ * What is counted of one version: series of requests (of a histogram its buckets, bounds in seconds), and of bad ones. A bad one may stand in both: then its
+ * samples are those among the requests, which were read at the same instant.
+ */
+export type Counters = {
+  readonly total: readonly CounterSeries[];
+  readonly bad: readonly CounterSeries[];
+  /** What began before is another version's; ms since 1970, `null`: nothing is cut. */
+  readonly sinceMs: number | null;
+};
+
+/** How a version stands by the counts so far. Evidence: at 1 and more the false alarms that were allowed are spent on it. */
+export type SequentialReading = {
+  readonly standing: 'open' | 'ok' | 'hot' | 'breach';
+  /** Why evidence is no breach yet. */
+  readonly heldBy: 'for' | 'min_requests' | 'limit' | null;
+  /** Version whose counts of the same seconds are still to come. */
+  readonly waitsFor: string | null;
+  /** When it was last read, ms since 1970; `null`: never. */
+  readonly newestMs: number | null;
+  /** Typical time between two reads. */
+  readonly pollMs: number;
+  readonly evidence: number;
+  readonly okEvidence: number;
+  /** Whether the way for severe degradations decided. */
+  readonly isSevere: boolean;
+  /** Estimated begin of the degradation, and what was counted since. */
+  readonly sinceMs: number | null;
+  readonly requests: number;
+  readonly bad: number;
+  /** The newest counts, whatever they show. */
+  readonly recent: { readonly n: number; readonly k: number; readonly seconds: number };
+  /** What it is compared to, over the same time. */
+  readonly baseline: { readonly version: string; readonly n: number; readonly k: number } | null;
+  /** Bound from which on a request counts as slow, seconds; `null`: none, or not known yet. */
+  readonly boundSeconds: number | null;
+  /** Rules that share the false alarms. */
+  readonly sharers: number;
+  /** The other versions with traffic since the same begin, and whether they show the same. */
+  readonly others: readonly { readonly version: string; readonly n: number; readonly k: number; readonly isAlike: boolean }[];
+};
+
 /** `value: null`: it was looked for and is not there, or is no number. */
 export type QualityValue = { readonly value: number | null; readonly measuredMs: number; readonly note: string };
 
@@ -77,6 +119,9 @@ export type Measurement = {
   readonly newestMs: number | null;
   /** For `quality`: where the value comes from, or why there is none. */
   readonly note?: string;
+  /** For `detect: sequential`: the series to count, and what a detector has made of all that was counted so far. */
+  readonly counters?: Counters;
+  readonly sequential?: SequentialReading;
   /** The window really covered, ms: shorter than the rule's after a cut at a switch. */
   readonly windowMs: number;
   /** Set when the source failed or answered in part. */

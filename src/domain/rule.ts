@@ -52,6 +52,28 @@ export type BurnRateCondition = {
 /** One pair of windows; `above` is a burn rate (1 = the budget is just used up). */
 export type BurnRateWindow = { readonly longMs: number; readonly shortMs: number; readonly above: number };
 
+/**
+ * Share of failed or of slow requests, judged from the counts themselves as soon as the evidence allows (`detect: sequential`). For a latency the share of
+ * requests slower than the limit against 1 - quantile: that is what «the quantile is above the limit» says.
+ */
+export type SequentialCondition = {
+  readonly kind: 'sequential';
+  readonly of: { readonly kind: 'error_ratio' } | { readonly kind: 'latency'; readonly quantile: number; readonly bound: 'conservative' | 'interpolate' };
+  /** `above`: a ratio, or seconds of a latency. */
+  readonly limit: { readonly op: 'above'; readonly value: number } | BaselineLimit;
+  /** Requests counted before it may breach; a veto, not needed for the guarantee. */
+  readonly minRequests: number;
+  /** Ratio below the limit for which the guarantee holds; `null`: for the limit itself. */
+  readonly healthy: number | null;
+  /** Probability of a false alarm per `perMs`, over all acting sequential rules of the model together. */
+  readonly alpha: number;
+  readonly perMs: number;
+  /** Correlation between the requests of a poll: learned, anything, or fixed. */
+  readonly burst: 'auto' | 'any' | number;
+  /** A fast way with half of the false alarms. */
+  readonly severe: { readonly above: number; readonly forMs: number } | null;
+};
+
 /** `all`: breaches when every one does. `any`: when one does. */
 export type CompositeCondition = { readonly kind: 'all' | 'any'; readonly conditions: readonly Condition[] };
 
@@ -82,7 +104,7 @@ export const defaultGaugeAgeMs = 300_000;
 /** What is measured over one window. */
 export type WindowedCondition = ErrorRatioCondition | LatencyCondition | RequestRateCondition;
 
-export type Condition = WindowedCondition | QualityCondition | BurnRateCondition | CompositeCondition | ExprCondition;
+export type Condition = WindowedCondition | SequentialCondition | QualityCondition | BurnRateCondition | CompositeCondition | ExprCondition;
 
 /**
  * The conditions that a condition is put together from, in the order in which `Measurement.parts` holds their measurements: those of `all` and `any`,
@@ -105,6 +127,7 @@ export function partsOf(condition: Condition): readonly Condition[] {
       return condition.whileOthers === undefined ? [] : [{ kind: 'request_rate', ...condition.whileOthers, minRequests: 0 }];
     case 'error_ratio':
     case 'latency':
+    case 'sequential':
     case 'quality':
     case 'expr':
       return [];
@@ -116,6 +139,7 @@ export function longestWindowMs(condition: Condition): number | null {
   switch (condition.kind) {
     case 'expr':
     case 'quality':
+    case 'sequential':
       return null;
     case 'burn_rate':
     case 'all':
@@ -126,6 +150,15 @@ export function longestWindowMs(condition: Condition): number | null {
     case 'request_rate':
       return condition.windowMs;
   }
+}
+
+/** A step of a history with fewer requests than this is judged by no ratio. */
+const leastRequestsOfStep = 100;
+
+/** What a verdict says it is about: the condition's kind, but for shares of slow requests, whose value is a ratio. */
+export function signalOf(condition: Condition): string {
+  if (condition.kind !== 'sequential') return condition.kind;
+  return condition.of.kind === 'error_ratio' ? 'error_ratio' : 'slow_ratio';
 }
 
 /** The same condition over another window, all parts alike: a history is judged step by step. */
@@ -144,6 +177,11 @@ export function withWindow(condition: Condition, windowMs: number): Condition {
     case 'error_ratio':
     case 'latency':
       return { ...condition, windowMs };
+    case 'sequential': {
+      const { of, limit } = condition;
+      const common = { windowMs, limit, minRequests: Math.max(condition.minRequests, leastRequestsOfStep) };
+      return of.kind === 'error_ratio' ? { kind: 'error_ratio', ...common } : { kind: 'latency', quantile: of.quantile, ...common };
+    }
   }
 }
 

@@ -1,3 +1,5 @@
+import type { SequentialState } from './sequential/version-watch.ts';
+
 /** What one rule says of one version at one instant. */
 export type VerdictKind = 'ok' | 'pending' | 'breach' | 'no_data' | 'error' | 'suppressed';
 
@@ -18,6 +20,8 @@ export type Verdict = {
   readonly breachingSinceMs: number | null;
   /** The version it was compared to, with its value; absent where nothing was compared. */
   readonly baseline?: { readonly version: string; readonly value: number };
+  /** What the other versions with traffic show since the estimated begin of the breach, where that was counted. */
+  readonly others?: readonly { readonly version: string; readonly isAlike: boolean; readonly words: string }[];
   /** A comparison for which there is nothing to compare with: neither for nor against the version. */
   readonly isMoot?: true;
 };
@@ -34,4 +38,6 @@ export type RuleState = {
   /** The alert (not the verdict) fires since; kept for `keep_firing_for` after the breach ended. */
   readonly firingSinceMs: number | null;
   readonly keepFiringUntilMs: number | null;
+  /** What a detector knew when this was written. */
+  readonly sequential?: SequentialState;
 };

@@ -3,14 +3,13 @@ import { always, exactlyOneOf } from '../config/key-rules.ts';
 import { matcher } from '../config/matchers.ts';
 import { duration, positiveNumber, ratio, text, wholeNumber } from '../config/scalars.ts';
 import { formatDuration } from '../domain/duration.ts';
+import { detectChecks, detectKeys } from './sequential-schema.ts';
 
 /** Requests in the window below which a condition says `no_data`. */
 export const defaultMinRequests = 100;
 
 const window = duration({ minMs: 1000, minText: '1s' }).meta({ description: 'How far back the numbers are taken, such as 5m. Required.' });
-const minRequests = wholeNumber(0)
-  .default(defaultMinRequests)
-  .meta({ description: 'Fewer requests than this in the window are no data; with above_baseline, of each side. Default: 100.' });
+const { window: _window, min_requests: _minRequests, ...sequentialKeys } = detectKeys;
 
 const times = z
   .number({ error: 'expected a factor, 1 or more; write 2' })
@@ -38,7 +37,7 @@ const ratioOfBaseline = z
 
 const errorRatio = z
   .strictObject({
-    window,
+    window: detectKeys.window,
     above: ratio()
       .refine((value) => value < 1, 'expected a ratio below 1; above 100% can never fire')
       .optional()
@@ -46,9 +45,16 @@ const errorRatio = z
     above_baseline: ratioOfBaseline.optional().meta({
       description: 'Breach when it is above times × that of the baseline version + by_at_least, and above and_above. Exactly one of above, above_baseline.',
     }),
-    min_requests: minRequests,
+    min_requests: detectKeys.min_requests,
+    ...sequentialKeys,
   })
-  .check(oneLimit);
+  .check(
+    oneLimit,
+    detectChecks(({ above }) => (typeof above === 'number' ? above : null)),
+    always(({ detect, above }, refuse) => {
+      if (detect === 'sequential' && above === 0) refuse('above', 'expected a ratio above 0; of no errors at all nothing can be counted');
+    }),
+  );
 
 const durationOfBaseline = z.strictObject({
   times,
@@ -63,16 +69,28 @@ const latency = z
       .min(0, 'expected a quantile between 0 and 1; write 0.99')
       .max(1, 'expected a quantile between 0 and 1; write 0.99')
       .meta({ description: 'Quantile of the request duration, 0..1, such as 0.99. Required.' }),
-    window,
+    window: detectKeys.window,
     above: duration({ minMs: 1, minText: '1ms' })
       .optional()
       .meta({ description: 'Breach when the quantile is above it, such as 250ms. Exactly one of above, above_baseline.' }),
     above_baseline: durationOfBaseline.optional().meta({
       description: 'Breach when it is above times × that of the baseline version + by_at_least, and above and_above. Exactly one of above, above_baseline.',
     }),
-    min_requests: minRequests,
+    min_requests: detectKeys.min_requests,
+    ...sequentialKeys,
+    bound: z.enum(['conservative', 'interpolate']).optional().meta({
+      description:
+        'Of latency, for a limit inside a bucket: conservative counts what is certainly slower, interpolate what Prometheus would show (outside the promise about false alarms). Default: conservative.',
+    }),
   })
-  .check(oneLimit);
+  .check(
+    oneLimit,
+    detectChecks(({ quantile }) => (typeof quantile === 'number' && quantile > 0 && quantile < 1 ? 1 - quantile : null)),
+    always(({ detect, quantile }, refuse) => {
+      if (detect === 'sequential' && (quantile === 0 || quantile === 1))
+        refuse('quantile', 'expected a quantile above 0 and below 1 beside detect: sequential');
+    }),
+  );
 
 const rateLimits = {
   window,

@@ -11,6 +11,8 @@ export type KnownModel = {
   readonly lacks?: { readonly errors?: string; readonly latency?: string };
   /** Highest finite bucket of the latency histogram, seconds. */
   readonly highestBucketSeconds: number | null;
+  /** Bounds of its buckets, seconds, where they are known. */
+  readonly bucketBoundsSeconds?: readonly number[] | null;
   /** Whether the model names a registry that measures its versions. */
   readonly hasQuality?: boolean | null;
   readonly hasSmokeTest: boolean | null;

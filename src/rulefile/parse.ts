@@ -107,6 +107,8 @@ function readGroup(yaml: YamlFile, parts: GroupParts, path: Path, prefix: string
   const model = checkModel(yaml, parts.model, path, known);
   const intervalMs = parts.interval ?? known.evaluationIntervalMs ?? 15_000;
   const context = { yaml, path, model, intervalMs };
+  for (const [i, rule] of parts.rules.entries())
+    if (rule?.condition !== undefined) refuseSequentialParts(yaml, rule.condition, [...path, 'rules', i, 'condition']);
   for (const [i, rule] of parts.rules.entries()) if (rule !== null) checkAgainstModel(context, rule, [...path, 'rules', i]);
   lintRules(context, parts.rules, parts.labels);
   if (parts.name === null || parts.model === null) return [];
@@ -128,6 +130,19 @@ function checkModel(yaml: YamlFile, name: string | null, path: Path, known: Rule
     { code: 'unknown_model' },
   );
   return null;
+}
+
+/** A detector follows one signal, and says when; it is no part of another condition. */
+function refuseSequentialParts(yaml: YamlFile, condition: ParsedCondition, path: Path): void {
+  for (const kind of ['all', 'any'] as const)
+    condition[kind]?.forEach((part, index) => {
+      for (const signal of ['error_ratio', 'latency'] as const)
+        if (part[signal]?.detect === 'sequential')
+          yaml.report([...path, kind, index, signal, 'detect'], `found sequential inside ${kind}, expected it alone in a rule; write a rule of its own`, {
+            code: 'sequential_inside',
+          });
+      refuseSequentialParts(yaml, part, [...path, kind, index]);
+    });
 }
 
 function checkAgainstModel({ yaml, model }: GroupContext, rule: ParsedRule, path: Path): void {

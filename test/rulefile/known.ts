@@ -13,6 +13,7 @@ export const known: RuleFileContext = {
         hasErrors: true,
         hasLatency: true,
         highestBucketSeconds: presets['tensorflow-serving']?.highestBucketSeconds ?? null,
+        bucketBoundsSeconds: presets['tensorflow-serving']?.bucketBoundsSeconds ?? null,
         hasSmokeTest: true,
         policy: defaultPolicy,
       },

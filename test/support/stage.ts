@@ -14,7 +14,6 @@ import { Metrics } from '../../src/telemetry/metrics.ts';
 import { aModel, aRule } from './builders.ts';
 import type { FakeClock } from './fake-clock.ts';
 import type { FakePlane } from './fake-plane.ts';
-import type { FakeSource } from './fake-source.ts';
 
 export const silentLog: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => silentLog };
 
@@ -43,11 +42,13 @@ export type StageOptions = {
   readonly plane: ControlPlane;
   /** Put before the plane, as the composition root does for a registry with an actuator. */
   readonly registry?: ControlPlane;
-  readonly source: FakeSource;
+  readonly source: Source;
   /** Further sources, by name. */
   readonly sources?: Readonly<Record<string, Source>>;
   readonly model?: Partial<Model>;
   readonly rules?: readonly Rule[];
+  /** How often they are judged. Default: 5 s. */
+  readonly intervalMs?: number;
   readonly smoke?: SmokeRunner;
   readonly forceDryRun?: boolean;
   /** Default: it leads alone. */
@@ -84,7 +85,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
   const runtime: Runtime = {
     models: new Map([model, ...others.map((other) => other.model)].map((each) => [each.name, each])),
     groups: [
-      { name: 'fraud', model: model.name, intervalMs: 5_000, rules },
+      { name: 'fraud', model: model.name, intervalMs: options.intervalMs ?? 5_000, rules },
       ...others.map(({ model: { name } }) => ({
         name,
         model: name,

@@ -3,6 +3,7 @@ import { judge } from '../../domain/judge.ts';
 import type { Model } from '../../domain/model.ts';
 import type { RuleState, Verdict } from '../../domain/verdict.ts';
 import { type Memory, ruleStateKey } from '../memory.ts';
+import type { Watches } from '../watches.ts';
 import type { Measured } from './measure.ts';
 import { looksAtOthers, standingOf } from './standing.ts';
 
@@ -11,12 +12,16 @@ export type Judged = { readonly verdicts: readonly Verdict[]; readonly journalle
 
 /**
  * Judges every version of every rule. A state is journalled while something pends or fires (so that `for` survives a restart)
- * and once more when that ends; the rest is only held.
+ * and once more when that ends; what a detector has counted when a restart would miss it. The rest is only held.
  */
-export function judgeAll(measured: readonly Measured[], memory: Memory, context: { model: Model | null; nowMs: number; intervalMs: number }): Judged {
+export function judgeAll(
+  measured: readonly Measured[],
+  memory: Memory,
+  context: { model: Model | null; nowMs: number; intervalMs: number; watches: Watches },
+): Judged {
   const verdicts: Verdict[] = [];
   const journalled: Record<string, RuleState | null> = {};
-  const { model, ...time } = context;
+  const { model, watches, ...time } = context;
   for (const { rule, byVersion } of measured) {
     const compares = model !== null && looksAtOthers(rule.condition);
     for (const [version, measurement] of byVersion) {
@@ -26,9 +31,13 @@ export function judgeAll(measured: readonly Measured[], memory: Memory, context:
       verdicts.push(result.verdict);
       const matters = result.state.breachingSinceMs !== null || result.state.firingSinceMs !== null;
       const mattered = before !== null && (before.breachingSinceMs !== null || before.firingSinceMs !== null);
-      if (matters && memory.isWorthWriting(before, result.state)) journalled[ruleStateKey(rule.id, version)] = result.state;
-      if (!matters && mattered) journalled[ruleStateKey(rule.id, version)] = null;
-      memory.holdRuleState(result.state);
+      const isDue = matters ? memory.isWorthWriting(before, result.state) : mattered;
+      // One row holds both: whichever is written takes the other along.
+      const counted = isDue ? watches.stateOf(rule.id, version, time.nowMs) : watches.worthWriting(rule.id, version, time.nowMs);
+      const sequential = counted ?? before?.sequential;
+      const state: RuleState = sequential === undefined ? result.state : { ...result.state, sequential };
+      if (isDue || counted !== null) journalled[ruleStateKey(rule.id, version)] = matters || sequential !== undefined ? state : null;
+      memory.holdRuleState(state);
     }
   }
   return { verdicts, journalled };

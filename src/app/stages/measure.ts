@@ -1,11 +1,14 @@
 import { lookUp } from '../../domain/lookup.ts';
-import type { Answer, ExprQuestion, Measurement, QualityQuestion, Question } from '../../domain/measurement.ts';
+import type { Answer, CounterSeries, ExprQuestion, Measurement, QualityQuestion, Question } from '../../domain/measurement.ts';
 import type { Matcher, Model, QualitySource } from '../../domain/model.ts';
 import type { Source } from '../../domain/ports.ts';
 import { type Condition, defaultGaugeAgeMs, partsOf, type Rule } from '../../domain/rule.ts';
 
 /** Window of the request count beside an `expr` without a range selector. */
 const exprWindowMs = 300_000;
+
+/** How far back raw samples are asked for unless the task says otherwise. */
+const defaultSamplesMs = 60_000;
 
 /** Window of the request count beside a quality. */
 const qualityWindowMs = 60_000;
@@ -20,6 +23,8 @@ export type MeasureTask = {
   readonly sinceMs: number | null;
   /** Metrics' names of versions → versions, as the plane has them; absent: the same. */
   readonly names?: Readonly<Record<string, string>>;
+  /** How far back raw samples are asked for; absent: a minute. */
+  readonly samplesMs?: (rule: Rule) => number;
 };
 
 /** Measurements of one rule per version, as the plane names it. */
@@ -37,6 +42,9 @@ type Asked = {
   readonly expr?: string;
   readonly gauge?: string;
   readonly quality?: string;
+  /** Raw samples of requests (or of buckets), and of failed requests. */
+  readonly samples?: string;
+  readonly badSamples?: string;
   /** Requests of a version whose quality is judged: shown, not needed. */
   readonly traffic?: string;
 };
@@ -59,7 +67,10 @@ export class MeasurePlan {
   }
 
   add(task: MeasureTask): void {
-    this.#tasks.push({ task, asked: task.rules.map((rule) => ({ rule, asked: this.#askFor(task, rule.id, rule.condition) })) });
+    this.#tasks.push({
+      task,
+      asked: task.rules.map((rule) => ({ rule, asked: this.#askFor(task, rule.id, rule.condition, task.samplesMs?.(rule) ?? defaultSamplesMs) })),
+    });
   }
 
   get questions(): readonly Question[] {
@@ -107,8 +118,8 @@ export class MeasurePlan {
     );
   }
 
-  #askFor(task: MeasureTask, id: string, condition: Condition): Asked {
-    const parts = partsOf(condition).map((part, index) => this.#askFor(task, `${id} ${index}`, part));
+  #askFor(task: MeasureTask, id: string, condition: Condition, samplesMs: number): Asked {
+    const parts = partsOf(condition).map((part, index) => this.#askFor(task, `${id} ${index}`, part, samplesMs));
     const { signals } = task.model;
     const { requests, latency } = signals;
     const ask = (kind: Question['kind'], selector: { metric: string; matchers: readonly Matcher[] }, windowMs: number): string =>
@@ -138,6 +149,16 @@ export class MeasurePlan {
           newest: ask('newest', { ...latency, metric: `${latency.metric}_count` }, windowMs),
           buckets: ask('buckets', { ...latency, metric: `${latency.metric}_bucket` }, windowMs),
         };
+      }
+      case 'sequential': {
+        const windowMs = samplesMs;
+        if (condition.of.kind === 'latency')
+          return latency === null
+            ? { condition, parts, windowMs }
+            : { condition, parts, windowMs, samples: ask('samples', { ...latency, metric: `${latency.metric}_bucket` }, windowMs) };
+        const selector = errorSelector(task.model);
+        const bad = selector === null ? {} : { badSamples: ask('samples', selector, windowMs) };
+        return { condition, parts, windowMs, samples: ask('samples', requests, windowMs), ...bad };
       }
       case 'quality': {
         const windowMs = this.#cut(task, qualityWindowMs);
@@ -220,7 +241,7 @@ function emptyMeasurement(windowMs: number, error: string | null): MutableMeasur
 }
 
 function firstError(asked: Asked, answers: ReadonlyMap<string, Answer>): string | null {
-  for (const id of [asked.requests, asked.errors, asked.buckets, asked.newest, asked.expr, asked.gauge, asked.quality]) {
+  for (const id of [asked.requests, asked.errors, asked.buckets, asked.newest, asked.expr, asked.gauge, asked.quality, asked.samples, asked.badSamples]) {
     if (id === undefined) continue;
     const answer = answers.get(id);
     if (answer === undefined) return 'the source gave no answer';
@@ -258,6 +279,13 @@ function fill(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>
     for (const [bound, count] of value) sum.set(bound * unit, (sum.get(bound * unit) ?? 0) + count);
     found.buckets = sum;
     found.requests = sum.get(Number.POSITIVE_INFINITY) ?? null;
+  });
+  each<readonly CounterSeries[]>(asked.samples, 'samples', (found, series) => {
+    const scaled = unit === 1 ? series : series.map((one) => ({ ...one, le: one.le === null ? null : one.le * unit }));
+    found.counters = { total: [...(found.counters?.total ?? []), ...scaled], bad: found.counters?.bad ?? [], sinceMs: task.sinceMs };
+  });
+  each<readonly CounterSeries[]>(asked.badSamples, 'samples', (found, series) => {
+    if (found.counters !== undefined) found.counters = { ...found.counters, bad: [...found.counters.bad, ...series] };
   });
   each<number>(asked.traffic, 'increase', (found, value) => (found.requests = (found.requests ?? 0) + value));
   each<number>(asked.gauge, 'gauge', (found, value) => (found.value = value));

@@ -1,9 +1,17 @@
 import { findIn } from '../../domain/conditions/find.ts';
 import type { Episode } from '../../domain/episode.ts';
+import type { Measurement } from '../../domain/measurement.ts';
 import type { Model } from '../../domain/model.ts';
 import type { Source } from '../../domain/ports.ts';
-import type { Condition, Rule } from '../../domain/rule.ts';
+import type { Condition, Rule, SequentialCondition } from '../../domain/rule.ts';
+import { RuleWatch } from '../../domain/sequential/rule-watch.ts';
+import type { SequentialState } from '../../domain/sequential/version-watch.ts';
 import { MeasurePlan } from './measure.ts';
+
+/** Samples from before the switch that growth since then is counted from. */
+const samplesBeforeMs = 150_000;
+/** Recovery is looked at every second. */
+const leastPollMs = 1_000;
 
 export type Recovery = { readonly kind: 'recovered' | 'breaching' | 'unknown'; readonly reason: string };
 
@@ -22,6 +30,8 @@ export async function judgeRecovery(input: {
   nowMs: number;
   /** Metrics' names of versions → versions, as the plane has them now; `undefined`: the same. */
   names: Readonly<Record<string, string>> | undefined;
+  /** What the rule's detector knew of the bad version, for its burstiness and bound; absent: nothing. */
+  remembered?: (rule: Rule) => SequentialState | null;
   signal: AbortSignal;
 }): Promise<Recovery> {
   const { episode, model, source, rules, switchedAtMs, nowMs, names } = input;
@@ -29,13 +39,16 @@ export async function judgeRecovery(input: {
   if (rules.length === 0) return { kind: 'recovered', reason: 'no rule of the model acts, so there is nothing to wait for' };
   if (nowMs - switchedAtMs < 1000) return { kind: 'unknown', reason: 'no time has passed since the switch' };
   const plan = new MeasurePlan(nowMs);
-  plan.add({ model, rules, serving: [episode.to], sinceMs: switchedAtMs, ...(names === undefined ? {} : { names }) });
+  const samplesMs = (): number => Math.ceil((nowMs - switchedAtMs) / 1000) * 1000 + samplesBeforeMs;
+  plan.add({ model, rules, serving: [episode.to], sinceMs: switchedAtMs, samplesMs, ...(names === undefined ? {} : { names }) });
   const measured = (await plan.measure(source, input.sources, input.signal)).get(model.name) ?? [];
   const all = measured.map(({ rule, byVersion }) => {
     const measurement = byVersion.get(episode.to);
     if (measurement === undefined) return { rule, kind: 'no_data' as const, words: 'no sample of this version' };
-    const condition = rule.alert === episode.rule ? sinceDetection(rule.condition, episode) : rule.condition;
-    const finding = findIn(condition, measurement, { nowMs, version: episode.to, others: [], isKnownGood: true });
+    const remembered = input.remembered?.(rule) ?? null;
+    const condition = rule.alert === episode.rule ? sinceDetection(rule.condition, episode, remembered) : rule.condition;
+    const counted = condition.kind === 'sequential' ? countSince(condition, measurement, { ...input, remembered }) : measurement;
+    const finding = findIn(condition, counted, { nowMs, version: episode.to, others: [], isKnownGood: true });
     if (finding.isMoot === true) return null;
     const tooEarly = rule.condition.kind === 'expr' && finding.kind === 'breaching' && nowMs - switchedAtMs < rule.condition.rangeMs;
     return { rule, kind: tooEarly ? ('no_data' as const) : finding.kind, words: tooEarly ? 'its range still reaches behind the switch' : finding.words };
@@ -47,11 +60,36 @@ export async function judgeRecovery(input: {
   return { kind: findings.some((finding) => finding.kind === 'breaching') ? 'breaching' : 'unknown', reason: words };
 }
 
+/** Judges the target from nothing but its requests since the switch, by a detector of its own that only knows how bursty the service is. */
+function countSince(
+  condition: SequentialCondition,
+  measurement: Measurement,
+  { episode, switchedAtMs, nowMs, remembered }: { episode: Episode; switchedAtMs: number; nowMs: number; remembered: SequentialState | null },
+): Measurement {
+  if (measurement.counters === undefined) return measurement;
+  const watch = new RuleWatch({ condition, forMs: 0, intervalMs: leastPollMs, sharers: 1, evidenceMs: Number.POSITIVE_INFINITY });
+  const state = remembered === null ? null : { ...remembered, shape: 'of another version' };
+  const seen = { version: episode.to, counters: measurement.counters, state, switchedMs: switchedAtMs, isKnownGood: true, firstSeenMs: null };
+  const reading = watch.read([seen], nowMs).get(episode.to);
+  return reading === undefined ? measurement : { ...measurement, sequential: reading };
+}
+
+/** As `sinceDetection`, for counts: the comparison becomes a limit. */
+function fixed(condition: SequentialCondition, episode: Episode, boundSeconds: number | null): Condition {
+  const { limit, of } = condition;
+  const { baseline, value } = episode.evidence;
+  if (limit.op !== 'above_baseline' || baseline === null || baseline.version !== episode.to || baseline.value === null || value === null) return condition;
+  if (of.kind === 'latency') return boundSeconds === null ? condition : { ...condition, limit: { op: 'above', value: boundSeconds } };
+  const allowed = Math.max(limit.times * baseline.value + limit.byAtLeast, limit.andAbove, (baseline.value + value) / 2);
+  return { ...condition, limit: { op: 'above', value: Math.min(0.99, allowed) } };
+}
+
 /**
  * After the switch there is nothing left to compare the target with. It has recovered when it keeps to what the rule allows beside its own value
  * at detection, or is nearer to that than to what the bad version showed.
  */
-function sinceDetection(condition: Condition, episode: Episode): Condition {
+function sinceDetection(condition: Condition, episode: Episode, remembered: SequentialState | null): Condition {
+  if (condition.kind === 'sequential') return fixed(condition, episode, remembered?.boundSeconds ?? null);
   if (!('limit' in condition) || condition.limit.op !== 'above_baseline') return condition;
   const { baseline, value } = episode.evidence;
   if (baseline === null || baseline.version !== episode.to || baseline.value === null || value === null) return condition;

@@ -19,6 +19,8 @@ export type Preset = {
   readonly attribution: Attribution | null;
   /** Highest finite bucket of the latency histogram, seconds; a latency bound at or above it could never fire. */
   readonly highestBucketSeconds: number | null;
+  /** All its finite bounds, seconds, where they are known for certain. */
+  readonly bucketBoundsSeconds?: readonly number[];
   /** Why the platform's metrics cannot answer for a signal that is left out, and the way out; said when a rule asks for it. */
   readonly lacks?: { readonly errors?: string; readonly latency?: string };
   /** Labels of its metrics that tell versions; a `version_label` outside is refused with `attributionHint`. Absent: not known, anything goes. */

@@ -21,6 +21,7 @@ export const tensorflowServing: Preset = {
   }),
   attribution: { kind: 'serving' },
   highestBucketSeconds: 10 * 1.8 ** 32 * 1e-6,
+  bucketBoundsSeconds: Array.from({ length: 33 }, (_, k) => 10 * 1.8 ** k * 1e-6),
   versionLabels: [],
   attributionHint:
     'write attribution: serving, since TensorFlow Serving puts no version on its request metrics; or spell signals out where your scrape adds such a label',

@@ -1,5 +1,6 @@
 import type { Measurement } from '../measurement.ts';
 import { type Condition, partsOf } from '../rule.ts';
+import { allowedShare } from '../sequential/version-watch.ts';
 import { findBurnRate } from './burn-rate.ts';
 import { findAgainstBaseline } from './compare.ts';
 import { findComposite } from './composite.ts';
@@ -8,6 +9,7 @@ import type { FindContext, Finding } from './finding.ts';
 import { findAgainstLimit } from './limit.ts';
 import { findQuality } from './quality.ts';
 import { findRequestRate } from './request-rate.ts';
+import { findSequential } from './sequential.ts';
 
 export type { FindContext, Finding, OtherVersion } from './finding.ts';
 
@@ -33,6 +35,8 @@ export function findIn(condition: Condition, measurement: Measurement, context: 
         condition.kind,
         partsOf(condition).map((part, index) => findIn(part, partAt(measurement, index), contextOfPart(context, index))),
       );
+    case 'sequential':
+      return findSequential(condition, measurement, { forMs: 0, ...context });
     case 'quality':
       return findQuality(condition, measurement, context.nowMs);
     case 'expr':
@@ -51,5 +55,6 @@ function contextOfPart(context: FindContext, index: number): FindContext {
 }
 
 function thresholdOf(condition: Condition): number | null {
+  if (condition.kind === 'sequential') return allowedShare(condition) || null;
   return 'limit' in condition && condition.limit.op !== 'above_baseline' ? condition.limit.value : null;
 }

@@ -1,5 +1,6 @@
 import { formatDuration } from '../duration.ts';
 import type { Measurement } from '../measurement.ts';
+import type { Verdict } from '../verdict.ts';
 import { count, spell } from '../words.ts';
 
 /** A sample older than this (or than the window, if that is shorter) is stale: two missed scrapes at a minute each, with room. */
@@ -19,6 +20,12 @@ export type Finding = {
   readonly baseline?: { readonly version: string; readonly value: number };
   /** A comparison without anything to compare with. */
   readonly isMoot?: true;
+  /** Decides by itself whether it is old enough for a breach; absent: the rule's `for` does. */
+  readonly isDue?: boolean;
+  /** `no_data` while numbers flow: there is not enough evidence yet, which is no reason to tell that data is missing. */
+  readonly isUndecided?: true;
+  /** What the other versions with traffic show over the same time. */
+  readonly others?: Verdict['others'];
 };
 
 /** Another version that was measured for the same rule. */
@@ -39,6 +46,8 @@ export type FindContext = {
   readonly isKnownGood?: boolean;
   /** When it was first seen; absent: never. */
   readonly firstSeenMs?: number | null;
+  /** The rule's `for`, where the condition looks at it itself; absent: 0. */
+  readonly forMs?: number;
 };
 
 export function noData(words: string, requests: number | null, threshold: number | null): Finding {

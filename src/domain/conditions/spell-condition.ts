@@ -1,5 +1,5 @@
 import { formatDuration } from '../duration.ts';
-import type { BaselineLimit, Condition, Limit } from '../rule.ts';
+import type { BaselineLimit, Condition, Limit, SequentialCondition } from '../rule.ts';
 import { trimNumber } from '../words.ts';
 
 /** The condition as one line, for people. */
@@ -11,6 +11,8 @@ export function spellCondition(condition: Condition): string {
       return `latency quantile ${condition.quantile} over ${formatDuration(condition.windowMs)} ${spellLimit(condition.limit, 's')}, min_requests ${condition.minRequests}`;
     case 'error_ratio':
       return `error_ratio over ${formatDuration(condition.windowMs)} ${spellLimit(condition.limit, '')}, min_requests ${condition.minRequests}`;
+    case 'sequential':
+      return spellSequential(condition);
     case 'request_rate': {
       const { whileOthers, windowMs, limit, minRequests } = condition;
       const others = whileOthers === undefined ? '' : ` while others over ${formatDuration(whileOthers.windowMs)} ${spellLimit(whileOthers.limit, '')}`;
@@ -28,6 +30,18 @@ export function spellCondition(condition: Condition): string {
     case 'any':
       return `${condition.kind} of (${condition.conditions.map(spellCondition).join('; ')})`;
   }
+}
+
+function spellSequential({ of, limit, minRequests, healthy, alpha, perMs, burst, severe }: SequentialCondition): string {
+  const what = of.kind === 'error_ratio' ? 'error_ratio' : `latency quantile ${of.quantile} (${of.bound})`;
+  const more = [
+    healthy === null ? [] : [`healthy ${healthy}`],
+    severe === null ? [] : [`severe above ${severe.above} for ${formatDuration(severe.forMs)}`],
+    burst === 'auto' ? [] : [`burst ${burst}`],
+    minRequests === 0 ? [] : [`min_requests ${minRequests}`],
+  ];
+  const unit = of.kind === 'error_ratio' ? '' : 's';
+  return [`${what}, sequential, ${spellLimit(limit, unit)}`, `false_alarms ${alpha} per ${formatDuration(perMs)}`, ...more.flat()].join(', ');
 }
 
 function spellLimit(limit: Limit | BaselineLimit, unit: string): string {

@@ -21,6 +21,8 @@ type CommonOptions = {
   readonly burst?: Burst;
   /** What an earlier detector with the same options remembered. */
   readonly state?: DetectorState;
+  /** What a detector of another version of the same service knows of its burstiness; `state` has its own. */
+  readonly burstiness?: BurstinessState;
 };
 
 /** Bad when the rate is above `threshold`. */
@@ -76,6 +78,8 @@ export type Result = {
   readonly rho: number;
   /** Whether the fast way for severe degradations decided. */
   readonly isSevere: boolean;
+  /** Why evidence is no rollback: not old enough, too few requests, or (beside `healthy`) the measured rate is below the threshold. */
+  readonly heldBy: 'for' | 'min_requests' | 'limit' | null;
 };
 
 export type Detector = {
@@ -85,8 +89,9 @@ export type Detector = {
    * One poll: increments of requests and bad ones since the last.
    * @param baseline the same of the baseline version, over the same seconds; needed by `compare`
    * @param dt seconds since the last poll; `pollSeconds` unless given
+   * @param most bad ones at the most, where of some nobody knows: then `k` are the certain ones, and `ok` is only said when as many as these speak for it
    */
-  update(n: number, k: number, baseline?: { readonly n: number; readonly k: number }, dt?: number): Result;
+  update(n: number, k: number, baseline?: { readonly n: number; readonly k: number }, dt?: number, most?: number): Result;
   /** A change is likely now (a traffic step, a configuration): a part of the budget is spent at the next poll, and saved afterwards. */
   expectChange(share?: number): void;
   /** Forgets all evidence, after a rollback or with a new version; what is known of burstiness stays. */
@@ -109,6 +114,7 @@ export function createDetector(options: DetectorOptions): Detector {
   return new SequentialDetector(options);
 }
 
+type Poll = { readonly n: number; readonly k: number; readonly most: number; readonly dt: number };
 type Factors = { readonly bad: CountFactors; readonly ok: CountFactors; readonly severe: CountFactors | null };
 
 class SequentialDetector implements Detector {
@@ -175,6 +181,10 @@ class SequentialDetector implements Detector {
       this.#severe = null;
     }
     this.#ok = new Evidence(gridBelow.length);
+    if (options.burstiness !== undefined) {
+      this.#burstiness.restore(options.burstiness);
+      this.#baselineBurstiness.restore(options.burstiness);
+    }
     if (options.state !== undefined) this.#restore(options.state);
   }
 
@@ -186,21 +196,22 @@ class SequentialDetector implements Detector {
     this.#guess(n, clamp(k, n), dt);
   }
 
-  update(n: number, k: number, baseline?: { readonly n: number; readonly k: number }, dt: number = this.#options.pollSeconds): Result {
+  update(n: number, k: number, baseline?: { readonly n: number; readonly k: number }, dt: number = this.#options.pollSeconds, most = k): Result {
     checkCounts(n, k, dt);
+    checkCounts(n, most, dt);
     const bad = clamp(k, n);
     const rho = this.#rho(this.#burstiness);
     this.#seen += n;
-    const poll = { n, k: bad, dt };
+    const poll = { n, k: bad, most: Math.max(bad, clamp(most, n)), dt };
     const { fast, worse, better } = this.#factors === null ? this.#compare(poll, baseline, rho) : this.#count(poll, this.#factors, rho);
     this.#burstiness.add(n, bad, dt);
     return this.#decide({ fast, worse, better, rho: rho === 'any' ? 1 : rho });
   }
 
-  #count(poll: { n: number; k: number; dt: number }, factors: Factors, rho: Dispersion) {
-    const { n, k, dt } = poll;
+  #count(poll: Poll, factors: Factors, rho: Dispersion) {
+    const { n, k, most, dt } = poll;
     const worse = this.#bad.step(factors.bad.factorsOf(n, k, rho), this.#budget.spend(dt), poll);
-    const better = this.#ok.step(factors.ok.factorsOf(n, n - k, rho), this.#okBudget.spend(dt), poll);
+    const better = this.#ok.step(factors.ok.factorsOf(n, n - most, rho), this.#okBudget.spend(dt), poll);
     const fast =
       factors.severe === null || this.#severe === null
         ? null
@@ -208,7 +219,7 @@ class SequentialDetector implements Detector {
     return { worse, better, fast };
   }
 
-  #compare(poll: { n: number; k: number; dt: number }, given: { readonly n: number; readonly k: number } | undefined, rho: Dispersion) {
+  #compare(poll: Poll, given: { readonly n: number; readonly k: number } | undefined, rho: Dispersion) {
     const { dt } = poll;
     const other = { n: given?.n ?? 0, k: clamp(given?.k ?? 0, given?.n ?? 0) };
     checkCounts(other.n, other.k, dt);
@@ -219,7 +230,8 @@ class SequentialDetector implements Detector {
     const comparing = this.#comparing;
     if (comparing === null) throw new Error('unreachable');
     const worse = this.#bad.step(comparing.bad.factorsOf(candidate, baseline, guess), this.#budget.spend(dt), poll);
-    const better = this.#ok.step(comparing.ok.factorsOf(candidate, baseline, guess), this.#okBudget.spend(dt), poll);
+    const worst = poll.most === poll.k ? candidate : thinned({ n: poll.n, k: poll.most }, rho);
+    const better = this.#ok.step(comparing.ok.factorsOf(worst, baseline, guess), this.#okBudget.spend(dt), poll);
     this.#baselineBurstiness.add(other.n, other.k, dt);
     this.#guess(other.n, other.k, dt);
     return { worse, better, fast: null };
@@ -233,10 +245,14 @@ class SequentialDetector implements Detector {
     const isBad = isAboveThreshold && this.#isDue(worse, this.#forSeconds);
     const isOk = better.total >= 1 && worse.total < doubt && (fast === null || fast.total < doubt);
     const shown = isSevere && !isBad ? fast : worse;
+    const isHot = worse.total >= 1 || (fast !== null && fast.total >= 1);
+    const isDecided = isBad || isSevere;
+    const veto = !isAboveThreshold ? 'limit' : this.#seen < (options.minRequests ?? 0) ? 'min_requests' : 'for';
     return {
-      decision: isBad || isSevere ? 'rollback' : isOk ? 'ok' : 'undecided',
+      decision: isDecided ? 'rollback' : isOk ? 'ok' : 'undecided',
       evidence: shown.total,
-      isHot: worse.total >= 1 || (fast !== null && fast.total >= 1),
+      isHot,
+      heldBy: isHot && !isDecided ? veto : null,
       okEvidence: better.total,
       sinceSeconds: shown.sinceSeconds,
       bad: shown.bad,

@@ -31,6 +31,7 @@ type Signal = { readonly show: (value: number) => string; readonly of: (value: s
 const requestsOr = (requests: string): string => (requests === '' ? 'the requests' : requests);
 const signals: Readonly<Record<string, Signal>> = {
   error_ratio: { show: percent, of: (value, requests) => `${value} of ${requestsOr(requests)} failed` },
+  slow_ratio: { show: percent, of: (value, requests) => `${value} of ${requestsOr(requests)} are slow` },
   latency: { show: seconds, of: (value, requests) => `latency ${value}${requests === '' ? '' : ` over ${requests}`}` },
   request_rate: { show: (value) => `${trimNumber(value)}/s`, of: (value, requests) => `${value}${requests === '' ? '' : ` (${requests})`}` },
   quality: { show: trimNumber, of: (value) => `quality ${value}` },

@@ -1,0 +1,330 @@
+import { describe, expect, it } from 'vitest';
+import { noonMs } from '../../../test/support/builders.ts';
+import { binomial, burstyChance, seededRandom } from '../../../test/support/random.ts';
+import { findIn } from '../conditions/find.ts';
+import { createDetector } from '../detect/index.ts';
+import type { CounterSeries, Counters, SequentialReading } from '../measurement.ts';
+import type { SequentialCondition } from '../rule.ts';
+import { RuleWatch, type VersionSeen } from './rule-watch.ts';
+import type { SequentialState } from './version-watch.ts';
+
+const secondMs = 1_000;
+
+function aCondition(changes: Partial<SequentialCondition> = {}): SequentialCondition {
+  return {
+    kind: 'sequential',
+    of: { kind: 'error_ratio' },
+    limit: { op: 'above', value: 0.05 },
+    minRequests: 0,
+    healthy: null,
+    alpha: 0.01,
+    perMs: 86_400_000,
+    burst: 'auto',
+    severe: null,
+    ...changes,
+  };
+}
+
+/** Versions with counters, read together every second unless told otherwise. */
+class World {
+  watch: RuleWatch;
+  nowMs = noonMs;
+  readonly stepMs: number;
+  readonly #counters = new Map<string, { ok: number; bad: number; points: { atMs: number; ok: number; bad: number }[] }>();
+  states = new Map<string, SequentialState>();
+  readings: ReadonlyMap<string, SequentialReading> = new Map();
+  readonly condition: SequentialCondition;
+  readonly forMs: number;
+  seen: Partial<VersionSeen> = {};
+
+  constructor(condition: SequentialCondition = aCondition(), options: { forMs?: number; stepMs?: number } = {}) {
+    this.condition = condition;
+    this.forMs = options.forMs ?? 0;
+    this.stepMs = options.stepMs ?? secondMs;
+    this.watch = this.aWatch();
+  }
+
+  aWatch(): RuleWatch {
+    return new RuleWatch({ condition: this.condition, forMs: this.forMs, intervalMs: this.stepMs, sharers: 1 });
+  }
+
+  /** One step: counts per version, and who is read. */
+  step(counts: Readonly<Record<string, readonly [n: number, k: number]>>, read: (version: string) => boolean = () => true): this {
+    this.nowMs += this.stepMs;
+    for (const [version, [n, k]] of Object.entries(counts)) {
+      const known = this.#counters.get(version) ?? { ok: 1000, bad: 0, points: [] };
+      known.ok += n - k;
+      known.bad += k;
+      if (read(version)) known.points.push({ atMs: this.nowMs, ok: known.ok, bad: known.bad });
+      this.#counters.set(version, known);
+    }
+    this.readings = this.watch.read(this.#seen(), this.nowMs);
+    return this;
+  }
+
+  standing(version: string): string | undefined {
+    return this.readings.get(version)?.standing;
+  }
+
+  verdict(version: string) {
+    const sequential = this.readings.get(version);
+    const measurement = { requests: null, errors: null, buckets: null, value: null, newestMs: null, windowMs: 0, error: null };
+    return findIn(this.condition, sequential === undefined ? measurement : { ...measurement, sequential }, {
+      nowMs: this.nowMs,
+      version,
+      others: [],
+      forMs: this.forMs,
+    });
+  }
+
+  #seen(): VersionSeen[] {
+    return [...this.#counters].map(([version, { points }]) => ({
+      version,
+      counters: this.#series(version, points.slice(-3)),
+      state: this.states.get(version) ?? null,
+      switchedMs: null,
+      isKnownGood: version === '1',
+      firstSeenMs: noonMs,
+      ...this.seen,
+    }));
+  }
+
+  #series(version: string, points: readonly { atMs: number; ok: number; bad: number }[]): Counters {
+    const one = (code: 'ok' | 'bad'): CounterSeries => ({
+      key: `${version} ${code}`,
+      target: version,
+      le: null,
+      points: points.map((point) => ({ atMs: point.atMs, value: point[code] })),
+    });
+    return { total: [one('ok'), one('bad')], bad: [one('bad')], sinceMs: null };
+  }
+}
+
+function healthy(world: World, steps: number, versions: readonly string[] = ['2'], seed = 1): World {
+  const random = seededRandom(seed);
+  for (let step = 0; step < steps; step += 1) world.step(Object.fromEntries(versions.map((version) => [version, [20, binomial(random, 20, 0.002)] as const])));
+  return world;
+}
+
+/** Steps until `version` may be acted upon; `null`: not within `most`. */
+function stepsUntilBreach(world: World, version: string, step: () => Readonly<Record<string, readonly [number, number]>>, most = 200): number | null {
+  for (let count = 1; count <= most; count += 1) if (world.step(step()).verdict(version).isDue === true) return count;
+  return null;
+}
+
+describe('a rule that is judged from counts', () => {
+  it('finds half of 20 requests a second bad within 5 seconds, and says what it counted', () => {
+    const world = healthy(new World(), 600);
+    expect(world.standing('2')).toBe('ok');
+
+    const random = seededRandom(7);
+    const steps = stepsUntilBreach(world, '2', () => ({ '2': [20, binomial(random, 20, 0.5)] }));
+
+    expect(steps).toBeLessThanOrEqual(4);
+    const verdict = world.verdict('2');
+    expect(verdict.words).toMatch(
+      /^error ratio \d+(\.\d+)?% \(\d+ of \d+\) since 12:(09:5|10:0)\d > 5%: evidence \d+(\.\d+)? ≥ 4\.6 \(1 false alarm in 100 days\)$/,
+    );
+    expect(verdict).toMatchObject({ kind: 'breaching', isDue: true, threshold: 0.05 });
+  });
+
+  it('keeps a breach while the errors go on, and while nothing new is read', () => {
+    const world = healthy(new World(), 100);
+    stepsUntilBreach(world, '2', () => ({ '2': [20, 10] }));
+
+    for (let step = 0; step < 300; step += 1) expect(world.step({ '2': [20, 10] }).standing('2')).toBe('breach');
+    expect(world.step({ '2': [20, 0] }, () => false).standing('2')).toBe('breach');
+    for (let step = 0; step < 120; step += 1) world.step({ '2': [20, 0] });
+    expect(world.verdict('2').kind).toBe('ok');
+  });
+
+  it('never ages a degradation, and never calls it over, by reads that are missing', () => {
+    const world = healthy(new World(aCondition(), { forMs: 30_000 }), 100);
+    for (let step = 0; step < 4; step += 1) world.step({ '2': [20, 12] });
+    expect(world.verdict('2')).toMatchObject({ kind: 'breaching', isDue: false, words: expect.stringContaining(', for: 30s') });
+
+    for (let step = 0; step < 29; step += 1) expect(world.step({ '2': [0, 0] }, () => false).verdict('2')).toMatchObject({ isDue: false });
+    for (let step = 0; step < 2; step += 1) world.step({ '2': [0, 0] }, () => false);
+    expect(world.verdict('2')).toMatchObject({ kind: 'no_data', words: 'newest sample is 31s old, more than 30s' });
+  });
+
+  it('waits for min_requests', () => {
+    const world = new World(aCondition({ minRequests: 500 }));
+    for (let step = 0; step < 20; step += 1) world.step({ '2': [20, 10] });
+    expect(world.verdict('2')).toMatchObject({ kind: 'no_data', words: expect.stringContaining('fewer requests than min_requests: 500') });
+
+    expect(stepsUntilBreach(world, '2', () => ({ '2': [20, 10] }))).toBe(6);
+  });
+
+  it('is undecided at the limit, which is neither health nor missing data', () => {
+    const world = new World();
+    for (let step = 0; step < 120; step += 1) world.step({ '2': [20, 1] });
+
+    expect(world.verdict('2')).toMatchObject({
+      kind: 'no_data',
+      isUndecided: true,
+      words: expect.stringContaining('undecided against 5%: evidence for a breach'),
+    });
+  });
+
+  it('takes a severe degradation by a way of its own, and says so', () => {
+    const world = healthy(new World(aCondition({ severe: { above: 0.25, forMs: 0 } }), { forMs: 60_000 }), 300);
+    const steps = stepsUntilBreach(world, '2', () => ({ '2': [20, 18] }));
+
+    expect(steps).toBeLessThan(10);
+    expect(world.verdict('2').words).toContain('> 25% (severe)');
+  });
+
+  it('goes on after a restart where it stood, and counts nothing twice', () => {
+    const plain = healthy(new World(), 200);
+    const restarted = healthy(new World(), 200);
+    for (let step = 0; step < 40; step += 1) for (const world of [plain, restarted]) world.step({ '2': [20, 2] });
+
+    restarted.states.set('2', JSON.parse(JSON.stringify(restarted.watch.stateOf('2', restarted.nowMs, 'all'))) as SequentialState);
+    restarted.watch = restarted.aWatch();
+    for (let step = 0; step < 5; step += 1) for (const world of [plain, restarted]) world.step({ '2': [20, 2] });
+
+    const [a, b] = [plain, restarted].map(({ readings }) => readings.get('2'));
+    expect(b?.evidence).toBeCloseTo(a?.evidence ?? -1, 5);
+    expect(b?.requests).toBeCloseTo(a?.requests ?? -1, 3);
+    expect(b?.okEvidence).toBeCloseTo(a?.okEvidence ?? -1, 5);
+  });
+
+  it('starts anew when the limit was changed, and keeps what it knows of burstiness', () => {
+    const world = healthy(new World(), 200);
+    for (let step = 0; step < 10; step += 1) world.step({ '2': [20, 10] });
+    const state = world.watch.stateOf('2', world.nowMs, 'all');
+    const changed = new World(aCondition({ limit: { op: 'above', value: 0.6 } }));
+    if (state !== null) changed.states.set('2', state);
+    changed.nowMs = world.nowMs;
+
+    changed.step({ '2': [20, 1] }).step({ '2': [20, 1] });
+
+    expect(changed.readings.get('2')?.evidence).toBeLessThan(0.01);
+    expect(changed.watch.stateOf('2', changed.nowMs, 'all')?.detector.burstiness.polls.den).toBeCloseTo(state?.detector.burstiness.polls.den ?? -1, 1);
+  });
+
+  it('forgets the evidence from before a switch', () => {
+    const world = healthy(new World(), 100);
+    for (let step = 0; step < 20; step += 1) world.step({ '2': [20, 10] });
+    expect(world.standing('2')).toBe('breach');
+
+    world.seen = { switchedMs: world.nowMs };
+    world.step({ '2': [20, 0] }).step({ '2': [20, 0] });
+
+    expect(world.readings.get('2')).toMatchObject({ standing: 'open' });
+    expect(world.readings.get('2')?.evidence).toBeLessThan(0.01);
+  });
+
+  it('asks the journal for what a restart would miss, and seldom while all is well', () => {
+    const world = new World();
+    let written = 0;
+    for (let step = 0; step < 7200; step += 1) {
+      world.step({ '2': [20, 0] });
+      if (world.watch.stateOf('2', world.nowMs, 'worth writing') !== null) written += 1;
+    }
+    expect(written).toBeGreaterThan(2);
+    expect(written).toBeLessThan(60);
+
+    world.step({ '2': [20, 10] });
+    world.step({ '2': [20, 10] });
+    const state = world.watch.stateOf('2', world.nowMs, 'worth writing');
+    expect(state?.uptoMs).toBe(world.nowMs);
+    expect(JSON.stringify(state).length).toBeLessThan(4000);
+  });
+});
+
+describe('counts of several versions', () => {
+  it('show what is common to all: it is not the version', () => {
+    let breaches = 0;
+    let missed = 0;
+    for (let seed = 1; seed <= 40; seed += 1) {
+      const random = seededRandom(seed);
+      const world = healthy(new World(), 60, ['1', '2'], seed);
+      // One upstream of both fails in bursts: each second has a share of its own, the same for both.
+      const burst = (): Readonly<Record<string, readonly [number, number]>> => {
+        const chance = burstyChance(random, 0.3, 0.3);
+        return { '1': [60, binomial(random, 60, chance)], '2': [6, binomial(random, 6, chance)] };
+      };
+      for (let step = 0; step < 120; step += 1) {
+        const verdict = world.step(burst()).verdict('2');
+        if (verdict.isDue !== true) continue;
+        breaches += 1;
+        if (verdict.others?.every(({ isAlike }) => isAlike) !== true) missed += 1;
+      }
+    }
+
+    expect(breaches).toBeGreaterThan(500);
+    expect(missed).toBe(0);
+  });
+
+  it('tell a bad version from a good one beside it', () => {
+    const random = seededRandom(3);
+    const world = healthy(new World(), 60, ['1', '2']);
+    stepsUntilBreach(world, '2', () => ({ '1': [60, binomial(random, 60, 0.01)], '2': [6, binomial(random, 6, 0.4)] }));
+
+    expect(world.verdict('2').others).toEqual([{ version: '1', isAlike: false, words: expect.stringMatching(/^error ratio/) }]);
+  });
+
+  it('wait for a version that was not read since, but not for long', () => {
+    const world = healthy(new World(), 60, ['1', '2']);
+    const onlyNew = (version: string): boolean => version === '2';
+    for (let step = 0; step < 4; step += 1) world.step({ '1': [60, 0], '2': [20, 20] }, onlyNew);
+    expect(world.verdict('2')).toMatchObject({ kind: 'breaching', isDue: false, words: expect.stringContaining('waits for the counts of version 1') });
+
+    world.step({ '1': [60, 0], '2': [20, 20] }, onlyNew);
+    expect(world.verdict('2')).toMatchObject({ isDue: true });
+  });
+});
+
+describe('a comparison from counts', () => {
+  const condition = aCondition({ limit: { op: 'above_baseline', times: 1, byAtLeast: 0.02, andAbove: 0 } });
+
+  it('finds the version that is worse than the one beside it', () => {
+    const random = seededRandom(5);
+    const world = healthy(new World(condition), 120, ['1', '2']);
+    const steps = stepsUntilBreach(world, '2', () => ({ '1': [60, binomial(random, 60, 0.002)], '2': [20, binomial(random, 20, 0.3)] }));
+
+    expect(steps).toBeLessThan(15);
+    expect(world.verdict('2').words).toMatch(/of version 1 \+ 2% = \d+(\.\d+)?%: evidence/);
+    expect(world.verdict('2').baseline).toMatchObject({ version: '1' });
+  });
+
+  it('sees no difference in an outage of both, also when they are read at different times', () => {
+    const random = seededRandom(6);
+    const world = healthy(new World(condition), 60, ['1', '2']);
+    let step = 0;
+    for (let round = 0; round < 40; round += 1) {
+      const rate = round % 2 === 0 ? 0.002 : 0.5;
+      for (let second = 0; second < 15; second += 1) {
+        step += 1;
+        world.step({ '1': [60, binomial(random, 60, rate)], '2': [20, binomial(random, 20, rate)] }, (version) => version === '2' || step % 2 === 0);
+        expect(world.verdict('2').kind).not.toBe('breaching');
+      }
+    }
+  });
+
+  it('has nothing to say without another version', () => {
+    const world = healthy(new World(condition), 30);
+
+    expect(world.verdict('2')).toMatchObject({ kind: 'no_data', isMoot: true, words: expect.stringContaining('no other version has traffic') });
+  });
+});
+
+describe('a month of a healthy version', () => {
+  it.each([
+    ['independent', null],
+    ['bursty', 0.02],
+  ])('at 2 %% under a limit of 5 %%, %s errors, is no false alarm', (_name, rho) => {
+    const random = seededRandom(2026);
+    const detector = createDetector({ kind: 'threshold', threshold: 0.05, alpha: 0.01, pollSeconds: 15, horizonSeconds: 86_400 });
+    let alarms = 0;
+    for (let poll = 0; poll < 30 * 5760; poll += 1) {
+      const chance = rho === null ? 0.02 : burstyChance(random, 0.02, rho);
+      // 60 requests of 300 in a poll: enough to tell, and quick to draw.
+      if (detector.update(60, binomial(random, 60, chance)).decision === 'rollback') alarms += 1;
+    }
+
+    expect(alarms).toBe(0);
+  });
+});
