@@ -61,7 +61,7 @@ function findCalm(condition: SequentialCondition, reading: SequentialReading): F
   const allowed = spellAllowed(condition, reading);
   const needed = oneDigit(-Math.log(okAlpha));
   const health = nats(reading.okEvidence, okAlpha);
-  if (recent.n <= 0) return { ...noData('no requests were counted', 0, allowedShare(condition) || null), isUndecided: true };
+  if (recent.n <= 0) return noData('no requests were counted', 0, allowedShare(condition) || null);
   const fields = fieldsOf(condition, reading, recent, false);
   const shown = `${share(condition, reading, recent)}${over}`;
   if (reading.standing === 'ok') return { ...fields, kind: 'ok', words: `${shown}, within ${allowed}: evidence for it ${health}, needed ${needed}` };

@@ -16,6 +16,8 @@ export class CompareFactors {
   readonly #points: number;
   readonly #andAbove: number;
   readonly #odds: readonly number[];
+  /** A version is not worse too when it keeps below the floor, whatever the baseline does: further alternatives, against the floor alone. */
+  readonly #speaksForFloor: boolean;
   readonly out: Float64Array;
 
   /** @param grid log odds ratios to the allowed rate; negative ones speak for «not worse» */
@@ -24,14 +26,15 @@ export class CompareFactors {
     this.#points = limit.points;
     this.#andAbove = limit.andAbove;
     this.#odds = grid.map((g) => Math.exp(g));
-    this.out = new Float64Array(grid.length);
+    this.#speaksForFloor = limit.andAbove > 0 && grid.every((g) => g < 0);
+    this.out = new Float64Array(this.#speaksForFloor ? 2 * grid.length : grid.length);
   }
 
   /** @param guess the baseline's rate, known before this poll */
   factorsOf(candidate: Counts, baseline: Counts, guess: number): Float64Array {
     const allowed = this.#times * guess + this.#points;
     if (!(candidate.n > 0) || !(baseline.n > 0) || !(allowed > 0) || allowed >= 1) return this.out.fill(1);
-    for (let j = 0; j < this.out.length; j += 1) {
+    for (let j = 0; j < this.#odds.length; j += 1) {
       const ratio = this.#odds[j] ?? 1;
       const isWorse = ratio > 1;
       const from = isWorse ? Math.max(allowed, this.#andAbove) : allowed;
@@ -42,7 +45,15 @@ export class CompareFactors {
       if (isWorse && this.#andAbove > 0) e = Math.min(e, likelihood(candidate, rate, this.#andAbove));
       this.out[j] = 1 + (1 - memory) * (e - 1);
     }
+    if (this.#speaksForFloor) this.#fillFloor(candidate);
     return this.out;
+  }
+
+  #fillFloor(candidate: Counts): void {
+    for (let j = 0; j < this.#odds.length; j += 1) {
+      const odds = (this.#andAbove / (1 - this.#andAbove)) * (this.#odds[j] ?? 1);
+      this.out[this.#odds.length + j] = 1 + (1 - memory) * (likelihood(candidate, odds / (1 + odds), this.#andAbove) - 1);
+    }
   }
 
   #against(candidate: Counts, baseline: Counts, rate: number, guess: number): number {

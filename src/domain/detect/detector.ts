@@ -180,7 +180,7 @@ class SequentialDetector implements Detector {
       this.#bad = new Evidence(gridAbove.length);
       this.#severe = null;
     }
-    this.#ok = new Evidence(gridBelow.length);
+    this.#ok = new Evidence(this.#comparing?.ok.out.length ?? gridBelow.length);
     if (options.burstiness !== undefined) {
       this.#burstiness.restore(options.burstiness);
       this.#baselineBurstiness.restore(options.burstiness);

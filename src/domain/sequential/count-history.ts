@@ -4,6 +4,8 @@ export type CountedPoll = { readonly beganMs: number; readonly atMs: number; rea
 /** How much of the past is kept. */
 const keepMs = 900_000;
 const mostKept = 2_000;
+/** Newest polls that tell how often a version is read. */
+const pollsLookedAt = 20;
 
 /** What was counted of one version, in the order of time. */
 export class CountHistory {
@@ -33,7 +35,10 @@ export class CountHistory {
 
   /** Polls that ended in `(fromMs, toMs]`. */
   between(fromMs: number, toMs: number): readonly CountedPoll[] {
-    return this.#polls.filter(({ atMs }) => atMs > fromMs && atMs <= toMs);
+    let first = this.#polls.length;
+    while (first > 0 && (this.#polls[first - 1]?.atMs ?? fromMs) > fromMs) first -= 1;
+    const later = this.#polls.slice(first);
+    return later.at(-1) === undefined || (later.at(-1)?.atMs ?? 0) <= toMs ? later : later.filter(({ atMs }) => atMs <= toMs);
   }
 
   /** Sums of the polls that ended after `fromMs`. */
@@ -46,7 +51,8 @@ export class CountHistory {
 
   /** Typical time between two reads, ms; `null` with fewer than two. */
   typicalGapMs(): number | null {
-    const gaps = this.#polls.slice(1).map(({ atMs }, index) => atMs - (this.#polls[index]?.atMs ?? atMs));
+    const newest = this.#polls.slice(-pollsLookedAt);
+    const gaps = newest.slice(1).map(({ atMs }, index) => atMs - (newest[index]?.atMs ?? atMs));
     return gaps.length === 0 ? null : (gaps.toSorted((a, b) => a - b)[Math.floor(gaps.length / 2)] ?? null);
   }
 }

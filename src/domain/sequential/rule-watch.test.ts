@@ -234,6 +234,41 @@ describe('a rule that is judged from counts', () => {
   });
 });
 
+describe('a version on several servers', () => {
+  /** Two servers of version 2, read in turns, every 4 s each; `late` samples of the second are seen only a turn later. */
+  function counted(late: boolean): { readonly n: number; readonly k: number } {
+    const watch = new RuleWatch({ condition: aCondition(), forMs: 0, intervalMs: 2_000, sharers: 1 });
+    const points = { a: [] as { atMs: number; value: number }[], b: [] as { atMs: number; value: number }[] };
+    let readings: ReadonlyMap<string, SequentialReading> = new Map();
+    for (let turn = 1; turn <= 40; turn += 1) {
+      const nowMs = noonMs + turn * 2_000;
+      points[turn % 2 === 0 ? 'a' : 'b'].push({ atMs: nowMs - 100, value: 50 * turn });
+      const series = (['a', 'b'] as const).map((server): CounterSeries => {
+        const seen = points[server].filter(({ atMs }) => !(late && server === 'b' && atMs > nowMs - 2_500));
+        return { key: server, target: server, le: null, points: seen.slice(-3) };
+      });
+      const shown = series.filter((one) => one.points.length > 0);
+      const seen = { version: '2', counters: { total: shown, bad: shown.filter(({ key }) => key === 'b'), sinceMs: null } };
+      readings = watch.read([{ ...seen, state: null, switchedMs: null, isKnownGood: false, firstSeenMs: null }], nowMs);
+    }
+    return readings.get('2')?.recent ?? { n: 0, k: 0 };
+  }
+
+  it('is counted whole, also when samples of one server come after newer ones of the other', () => {
+    // Each server counts 100 between two of its reads, 19 times.
+    expect(counted(false)).toMatchObject({ n: 3_800, k: 1_900 });
+    expect(counted(true)).toMatchObject({ n: 3_700, k: 1_800 });
+  });
+
+  it('is read anew when the clock was set back', () => {
+    const world = healthy(new World(), 100);
+    world.nowMs -= 3_600_000;
+    healthy(world, 3);
+
+    expect(stepsUntilBreach(world, '2', () => ({ '2': [20, 15] }))).toBeLessThan(10);
+  });
+});
+
 describe('counts of several versions', () => {
   it('show what is common to all: it is not the version', () => {
     let breaches = 0;
@@ -326,5 +361,116 @@ describe('a month of a healthy version', () => {
     }
 
     expect(alarms).toBe(0);
+  });
+});
+
+describe('a latency from counts', () => {
+  const bounds = [0.1, 0.2, 0.4, Number.POSITIVE_INFINITY];
+
+  /** Requests that took as long as the bound of the bucket they fall into. */
+  class Histograms {
+    nowMs = noonMs;
+    readonly watch: RuleWatch;
+    readonly condition: SequentialCondition;
+    readonly #counts = new Map<string, number[]>();
+    reading: SequentialReading | undefined;
+
+    constructor(changes: Partial<SequentialCondition>) {
+      this.condition = aCondition({ of: { kind: 'latency', quantile: 0.99, bound: 'conservative' }, limit: { op: 'above', value: 0.2 }, ...changes });
+      this.watch = new RuleWatch({ condition: this.condition, forMs: 0, intervalMs: secondMs, sharers: 1 });
+    }
+
+    step(perBucket: Readonly<Record<string, readonly number[]>>): this {
+      this.nowMs += secondMs;
+      for (const [version, counts] of Object.entries(perBucket)) {
+        const known = this.#counts.get(version) ?? bounds.map(() => 0);
+        this.#counts.set(
+          version,
+          known.map((count, index) => count + (counts[index] ?? 0)),
+        );
+      }
+      const seen = [...this.#counts].map(([version, counts]) => ({
+        version,
+        counters: this.#series(version, counts),
+        state: null,
+        switchedMs: null,
+        isKnownGood: version === '1',
+        firstSeenMs: noonMs,
+      }));
+      this.reading = this.watch.read(seen, this.nowMs).get('2');
+      return this;
+    }
+
+    words(): string {
+      const measurement = { requests: null, errors: null, buckets: null, value: null, newestMs: null, windowMs: 0, error: null };
+      return findIn(this.condition, this.reading === undefined ? measurement : { ...measurement, sequential: this.reading }, {
+        nowMs: this.nowMs,
+        version: '2',
+        others: [],
+      }).words;
+    }
+
+    #series(version: string, counts: readonly number[]): Counters {
+      const total = bounds.map((le, index): CounterSeries => {
+        const value = counts.slice(0, index + 1).reduce((sum, count) => sum + count, 0);
+        return { key: `${version} ${le}`, target: version, le, points: [{ atMs: this.nowMs, value }] };
+      });
+      return { total, bad: [], sinceMs: null };
+    }
+  }
+
+  function steps(world: Histograms, count: number, perBucket: Readonly<Record<string, readonly number[]>>): Histograms {
+    for (let step = 0; step < count; step += 1) world.step(perBucket);
+    return world;
+  }
+
+  it('counts what is slower than a bound, and names it', () => {
+    const world = steps(new Histograms({}), 200, { 2: [20, 0, 0, 0] });
+    expect(world.reading?.standing).toBe('ok');
+    expect(world.words()).toBe('slower than 200ms: 0% (0 of 2400) over 2m, within 1% (p99): evidence for it 3, needed 3');
+
+    steps(world, 10, { 2: [16, 0, 4, 0] });
+
+    expect(world.reading?.standing).toBe('breach');
+    expect(world.words()).toMatch(/^slower than 200ms: \d+(\.\d+)?% \(\d+ of \d+\) since \S+ > 1% \(p99\): evidence/);
+  });
+
+  it('inside a bucket counts what is certainly slower, and does not call the rest healthy', () => {
+    const world = steps(new Histograms({ limit: { op: 'above', value: 0.15 } }), 200, { 2: [10, 10, 0, 0] });
+
+    expect(world.reading).toMatchObject({ standing: 'open', boundSeconds: 0.2 });
+    expect(world.reading?.recent.k).toBe(0);
+    expect(steps(world, 10, { 2: [10, 6, 4, 0] }).reading?.standing).toBe('breach');
+  });
+
+  it('interpolates as Prometheus does where the rule asks for it', () => {
+    const of = { kind: 'latency', quantile: 0.99, bound: 'interpolate' } as const;
+    const world = steps(new Histograms({ of, limit: { op: 'above', value: 0.15 } }), 20, { 2: [10, 10, 0, 0] });
+
+    expect(world.reading?.recent).toMatchObject({ n: 380, k: 95 });
+    expect(world.reading?.standing).toBe('breach');
+  });
+
+  it('has no data when no bucket is high enough', () => {
+    const world = steps(new Histograms({ limit: { op: 'above', value: 0.5 } }), 20, { 2: [0, 0, 0, 20] });
+
+    expect(world.words()).toBe('500ms lies at or above the highest finite bucket of the histogram, so nothing can be counted as slower');
+  });
+
+  it('is compared at the bound that the baseline keeps to when the comparison begins', () => {
+    const limit = { op: 'above_baseline', times: 1.5, byAtLeast: 0.02, andAbove: 0 } as const;
+    const world = steps(new Histograms({ limit }), 5, { 1: [60, 0, 0, 0], 2: [20, 0, 0, 0] });
+    expect(world.words()).toContain('at which bound to compare is not known yet');
+
+    steps(world, 60, { 1: [60, 0, 0, 0], 2: [20, 0, 0, 0] });
+    expect(world.reading?.boundSeconds).toBe(0.2);
+    expect(world.reading?.standing).toBe('ok');
+
+    steps(world, 20, { 1: [40, 0, 20, 0], 2: [14, 0, 6, 0] });
+    expect(world.reading?.standing).not.toBe('breach');
+
+    steps(world, 30, { 1: [60, 0, 0, 0], 2: [12, 0, 8, 0] });
+    expect(world.reading?.standing).toBe('breach');
+    expect(world.words()).toMatch(/^slower than 200ms: .* of version 1, at least 1% \(p99\): evidence/);
   });
 });

@@ -5,7 +5,7 @@ import { histogramQuantile } from '../prometheus-functions.ts';
 import type { SequentialCondition } from '../rule.ts';
 import { type CountedPoll, CountHistory } from './count-history.ts';
 import { boundsOf, pollsOfErrors, pollsOfLatency, type Span } from './count-polls.ts';
-import { type Growth, SeriesTracker } from './series-tracker.ts';
+import { type Growth, longestLeadMs, SeriesTracker } from './series-tracker.ts';
 import { allowedShare, type SequentialState, VersionWatch, type WatchOptions } from './version-watch.ts';
 
 /** What is known of a version when it is read. */
@@ -69,6 +69,7 @@ export class RuleWatch {
   /** Counts what is new for all versions, then judges each. @param seen versions that were measured, whole and without error */
   read(seen: readonly VersionSeen[], nowMs: number): ReadonlyMap<string, SequentialReading> {
     this.#readMs = nowMs;
+    this.#noticeSetback(nowMs);
     const growth = Map.groupBy(
       this.#tracker.take(
         seen.flatMap(({ counters }) => counted(counters)),
@@ -80,6 +81,12 @@ export class RuleWatch {
     for (const [version, { seenMs }] of this.#versions) if (nowMs - seenMs > forgetMs) this.#versions.delete(version);
     for (const one of seen) this.#follow(one, seen);
     return new Map(seen.map((one) => [one.version, this.#read(one, seen, nowMs)]));
+  }
+
+  /** Samples that lie ahead were read before a clock was set back: what comes now would be taken for old. */
+  #noticeSetback(nowMs: number): void {
+    if (![...this.#versions.values()].some(({ history }) => (history.newestMs ?? nowMs) > nowMs + longestLeadMs)) return;
+    this.#versions.clear();
   }
 
   /** What the journal should have of a version now, or all there is; `null`: nothing (new). */
@@ -102,7 +109,7 @@ export class RuleWatch {
     this.#boundSeconds ??= state?.boundSeconds ?? null;
     history.add(this.#polls(counters, own, known, span, nowMs));
     for (const { points } of counters.total) {
-      const last = points.at(-1);
+      const last = points.findLast(({ atMs }) => atMs - nowMs <= longestLeadMs);
       if (last !== undefined && (own.length === 0 || history.newestMs === null)) history.saw(last.atMs);
     }
   }
@@ -144,7 +151,7 @@ export class RuleWatch {
     const newestMs = known.history.newestMs ?? 0;
     const state = known.watch?.state(newestMs) ?? one.state;
     const fromMs = Math.max(begunMs, newestMs - evidenceMs);
-    const watch = new VersionWatch(options, { state, burstiness: this.#burstinessBeside(one.version), fromMs });
+    const watch = new VersionWatch(options, { state, burstiness: this.#burstinessBeside(one.version), fromMs, newestMs });
     if (state === null) watch.calibrate(known.history.between(Number.NEGATIVE_INFINITY, fromMs));
     known.watch = watch;
     return watch;
@@ -207,8 +214,9 @@ export class RuleWatch {
       okEvidence: result?.okEvidence ?? 0,
       isSevere: result?.isSevere ?? false,
       sinceMs,
-      requests: result?.requests ?? 0,
-      bad: result?.bad ?? 0,
+      // Means over possible begins: nobody can check fractions of requests.
+      requests: Math.round(result?.requests ?? 0),
+      bad: Math.round(result?.bad ?? 0),
       recent: history.since((history.newestMs ?? nowMs) - recentMs),
       baseline:
         baseline === null ? null : { version: baseline, ...(this.#versions.get(baseline)?.history.since(sinceMs ?? nowMs - recentMs) ?? { n: 0, k: 0 }) },
@@ -224,7 +232,7 @@ export class RuleWatch {
     if (of.kind !== 'latency') return null;
     if (limit.op === 'above_baseline') return this.#boundSeconds;
     if (of.bound === 'interpolate') return limit.value;
-    const above = boundsOf(counters.total).filter((bound) => bound >= limit.value * (1 - 1e-9));
+    const above = boundsOf(counters.total).filter((bound) => Number.isFinite(bound) && bound >= limit.value * (1 - 1e-9));
     return above.length === 0 ? null : Math.min(...above);
   }
 

@@ -4,6 +4,8 @@ import type { Sample } from '../prometheus-functions.ts';
 /** What one series grew by between two of its samples. */
 export type Growth = { readonly series: CounterSeries; readonly beganMs: number; readonly atMs: number; readonly by: number };
 
+/** A sample that lies further ahead than this was read before a clock was set back: what comes now would be taken for old. */
+export const longestLeadMs = 10_000;
 /** A series that was not seen for this long is forgotten. */
 const forgetMs = 3_600_000;
 
@@ -17,7 +19,8 @@ export class SeriesTracker {
 
   /** @param all samples of some past, also such as were counted before. @returns growth in no order */
   take(all: Iterable<CounterSeries>, nowMs: number): readonly Growth[] {
-    const series = [...all];
+    for (const [key, { atMs }] of this.#positions) if (nowMs - atMs > forgetMs || atMs - nowMs > longestLeadMs) this.#positions.delete(key);
+    const series = [...all].map((one) => ({ ...one, points: one.points.filter(({ atMs }) => atMs - nowMs <= longestLeadMs) }));
     const continuing = this.#continuing(series);
     const grown: Growth[] = [];
     for (const one of series) {
@@ -34,7 +37,6 @@ export class SeriesTracker {
       }
       if (last !== null) this.#positions.set(one.key, last);
     }
-    for (const [key, { atMs }] of this.#positions) if (nowMs - atMs > forgetMs) this.#positions.delete(key);
     return grown;
   }
 

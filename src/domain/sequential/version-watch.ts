@@ -38,8 +38,11 @@ const coolEvidence = 0.1;
 const okDoubt = 0.05;
 /** Baseline and version are compared over the same seconds; one that was not read for so many polls is not waited for. */
 const pollsWaited = 4;
-/** Evidence that is worth writing down with every poll, and soon; else in steps that grow with its age. */
-const writing = { hot: 0.1, warm: 1e-3, warmMs: 15_000, leastMs: 60_000, mostMs: 3_600_000 };
+/**
+ * Evidence that is worth writing down whenever it has doubled, and often; all the rest in steps that grow with its age. A breach that goes on has no evidence to
+ * lose any more.
+ */
+const writing = { warm: 1e-3, warmMs: 30_000, breachMs: 300_000, leastMs: 60_000, mostMs: 3_600_000 };
 
 /** Follows one version for one rule: feeds its detector, and remembers how it stands. */
 export class VersionWatch {
@@ -51,13 +54,17 @@ export class VersionWatch {
   #uptoMs: number;
   #baselineUptoMs: number;
   #result: Result | null = null;
-  #written: { readonly atMs: number; readonly uptoMs: number; readonly standing: Standing } | null = null;
+  #written: { readonly atMs: number; readonly uptoMs: number; readonly standing: Standing; readonly evidence: number } | null = null;
 
   /**
    * @param given what was remembered (of another shape: only its burstiness is taken), or what is known of the service's burstiness
    * @param fromMs counts begin here when nothing was remembered
+   * @param newestMs newest sample there is: what was remembered of later times is from before a clock was set back
    */
-  constructor(options: WatchOptions, given: { readonly state: SequentialState | null; readonly burstiness: BurstinessState | null; readonly fromMs: number }) {
+  constructor(
+    options: WatchOptions,
+    given: { readonly state: SequentialState | null; readonly burstiness: BurstinessState | null; readonly fromMs: number; readonly newestMs: number },
+  ) {
     this.#options = options;
     const { state } = given;
     const isSame = state !== null && state.shape === shapeOf(options);
@@ -67,15 +74,15 @@ export class VersionWatch {
       ...(isSame ? { state: state.detector } : {}),
       ...(burstiness === null ? {} : { burstiness }),
     });
-    this.#begunMs = isSame ? state.begunMs : given.fromMs;
-    this.#uptoMs = isSame ? state.uptoMs : given.fromMs;
-    this.#baselineUptoMs = isSame ? state.baselineUptoMs : given.fromMs;
+    this.#begunMs = isSame ? Math.min(state.begunMs, given.newestMs) : given.fromMs;
+    this.#uptoMs = isSame ? Math.min(state.uptoMs, given.newestMs) : given.fromMs;
+    this.#baselineUptoMs = isSame ? Math.min(state.baselineUptoMs, given.newestMs) : given.fromMs;
     if (!isSame) return;
     this.#standing = state.standing;
     this.#isReleased = state.isReleased;
     // A poll of nothing changes no evidence, and says where it stands.
     this.#result = this.#detector.update(0, 0, { n: 0, k: 0 }, 0);
-    this.#written = { atMs: state.uptoMs, uptoMs: state.uptoMs, standing: state.standing };
+    this.#written = { atMs: state.uptoMs, uptoMs: state.uptoMs, standing: state.standing, evidence: this.#result.evidence };
   }
 
   get options(): WatchOptions {
@@ -154,15 +161,16 @@ export class VersionWatch {
   isWorthWriting(nowMs: number): boolean {
     if (this.#result === null || this.#written?.uptoMs === this.#uptoMs) return false;
     const { evidence } = this.#result;
-    if (this.#written?.standing !== this.#standing || evidence >= writing.hot) return true;
+    if (this.#written?.standing !== this.#standing) return true;
     const sinceMs = nowMs - this.#written.atMs;
-    if (evidence >= writing.warm && sinceMs >= writing.warmMs) return true;
+    if (this.#standing === 'breach') return sinceMs >= writing.breachMs;
+    if (evidence >= writing.warm && (evidence >= 2 * this.#written.evidence || sinceMs >= writing.warmMs)) return true;
     return sinceMs >= Math.min(writing.mostMs, Math.max(writing.leastMs, (nowMs - this.#begunMs) / 10));
   }
 
   /** @param nowMs when it is written down */
   state(nowMs: number): SequentialState {
-    this.#written = { atMs: nowMs, uptoMs: this.#uptoMs, standing: this.#standing };
+    this.#written = { atMs: nowMs, uptoMs: this.#uptoMs, standing: this.#standing, evidence: this.#result?.evidence ?? 0 };
     return {
       shape: shapeOf(this.#options),
       detector: rounded(this.#detector.state()),
