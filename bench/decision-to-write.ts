@@ -68,7 +68,7 @@ metrics.controlPlaneAsked = (plane, method, code, durationMs) => {
   decidedMs = Number.NaN;
 };
 const created = await createApp(config, { log: silentLog, metrics, journal, clock: realClock });
-const actions = new AppActions(created.app, { clock: realClock, teller: created.teller, metrics });
+const actions = new AppActions(created.app, { clock: realClock, teller: created.teller, metrics, log: silentLog });
 created.start();
 for (let index = 0; index < rollbacks; index += 1) {
   const name = names[index % names.length] as string;

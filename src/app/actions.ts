@@ -5,7 +5,7 @@ import type { Episode } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import type { Model } from '../domain/model.ts';
 import { mainVersion, type Observation } from '../domain/observation.ts';
-import type { Clock, ControlPlane } from '../domain/ports.ts';
+import type { Clock, ControlPlane, Log } from '../domain/ports.ts';
 import type { Step } from '../domain/step.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type Actions, ApiError, type PauseView, type Request } from '../web/api.ts';
@@ -15,7 +15,8 @@ import { createId } from './ids.ts';
 import { planeTarget } from './observer.ts';
 import { viewPause } from './queries.ts';
 import { effectivePolicy } from './runtime.ts';
-import { type DecideSubject, describeFollower, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
+import { judgeWithSignatures } from './stages/compatibility.ts';
+import { type DecideSubject, describeFollower, freezeEvidence, toDecision } from './stages/decide.ts';
 import { Stopwatch } from './stopwatch.ts';
 import type { Teller } from './teller.ts';
 
@@ -29,12 +30,14 @@ export class AppActions implements Actions {
   readonly #clock: Clock;
   readonly #teller: Teller;
   readonly #metrics: Metrics;
+  readonly #log: Log;
 
-  constructor(app: App, deps: { clock: Clock; teller: Teller; metrics: Metrics }) {
+  constructor(app: App, deps: { clock: Clock; teller: Teller; metrics: Metrics; log: Log }) {
     this.#app = app;
     this.#clock = deps.clock;
     this.#teller = deps.teller;
     this.#metrics = deps.metrics;
+    this.#log = deps.log;
   }
 
   async pause(name: string, request: Request & { readonly forMs: number | null }): Promise<PauseView> {
@@ -97,7 +100,8 @@ export class AppActions implements Actions {
     this.#refuseFollower();
     const model = this.#model(name);
     const { runtime, memory, board } = this.#app;
-    const observation = await runtime.observer.observe(model, { thorough: true }, AbortSignal.timeout(planeTimeoutMs));
+    const signal = AbortSignal.timeout(planeTimeoutMs);
+    const observation = await runtime.observer.observe(model, { thorough: true }, signal);
     const from = observation === null ? null : versionToLeave(observation, request.to);
     if (from === null) throw new ApiError('unavailable', `what serves ${name} could not be confirmed: ${runtime.observer.failure(name) ?? 'nothing serves'}`);
     const defaults = effectivePolicy(runtime, model, null);
@@ -106,7 +110,9 @@ export class AppActions implements Actions {
     const asked = runtime.forceDryRun ? policy : { ...policy, mode: 'enforce' as const };
     const subject: DecideSubject = { model, policy: asked, from, rule: null, verdict: null, observation, trigger: 'manual', episode: null };
     const nowMs = this.#clock.nowMs();
-    const judgement = judgeGuards(subject, { memory, board, leadership: this.#app.leadership, nowMs });
+    const plane = runtime.planes.get(model.controlPlane);
+    const context = { memory, board, leadership: this.#app.leadership, nowMs };
+    const judgement = await judgeWithSignatures(subject, context, { plane, log: this.#log, signal });
     const decision = consequence(judgement);
     const target = judgement.choice.target;
     if (decision === 'hold' || target === null) {
@@ -121,7 +127,7 @@ export class AppActions implements Actions {
       judgement,
       decision,
       target,
-      plane: runtime.planes.get(model.controlPlane),
+      plane,
       evidence,
       nowMs,
       externalLabels: runtime.externalLabels,

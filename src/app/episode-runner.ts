@@ -5,6 +5,7 @@ import type { JournalEvent } from '../domain/event.ts';
 import type { Model } from '../domain/model.ts';
 import type { Observation } from '../domain/observation.ts';
 import { type Clock, type ControlPlane, type Leadership, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
+import type { Difference } from '../domain/signature.ts';
 import type { Desired, StepPhase } from '../domain/step.ts';
 import { chooseTarget } from '../domain/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -12,6 +13,7 @@ import type { Memory } from './memory.ts';
 import { planeTarget } from './observer.ts';
 import { renderEpisodeLinks } from './rule-texts.ts';
 import { actingRules, type Runtime, rulesOf } from './runtime.ts';
+import { compareVersions, spellDifferences } from './stages/compatibility.ts';
 import { judgeGuards } from './stages/decide.ts';
 import { judgeRecovery } from './stages/recover.ts';
 import { StepRunner } from './step-runner.ts';
@@ -57,6 +59,12 @@ class EpisodeEnd extends Error {
 /** Thrown before the switch: this target is given up, its staging taken back; the policy says whether another is tried. */
 class TargetGivenUp extends Error {
   override readonly name = 'TargetGivenUp';
+  /** What a person may do; `null`: what they may do about any target. */
+  readonly advice: string | null;
+  constructor(reason: string, advice: string | null = null) {
+    super(reason);
+    this.advice = advice;
+  }
 }
 
 /**
@@ -236,14 +244,41 @@ export class EpisodeRunner {
 
   async #stageTarget(stage: Stage): Promise<void> {
     const { episode, plane } = stage;
+    let notes: readonly string[];
     try {
       await this.#steps(stage, 'stage');
+      notes = await this.#refuseIncompatible(stage);
       if (plane.capabilities().preSwitchSmoke) await this.#smoke(stage, 'staged');
     } catch (error) {
-      if (error instanceof TargetGivenUp) return await this.#giveUpTarget(stage, error.message);
+      if (error instanceof TargetGivenUp) return await this.#giveUpTarget(stage, error.message, error.advice);
       throw error;
     }
-    await this.#state(episode, 'switching', `version ${episode.to} is loaded and tested, traffic may move`);
+    await this.#state(episode, 'switching', [`version ${episode.to} is loaded and tested, traffic may move`, ...notes].join('; '));
+  }
+
+  /**
+   * A server can tell the signature only of what it has loaded: so the staged target is compared once more.
+   * @returns what people should know all the same
+   */
+  async #refuseIncompatible(stage: Stage): Promise<readonly string[]> {
+    const { episode, model, plane, signal } = stage;
+    let found: Difference;
+    try {
+      found = await compareVersions(plane, planeTarget(model), episode, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof PlaneError)) throw error;
+      this.#deps.log.warn({ episode: episode.id, err: error }, 'signatures could not be read; they are not compared');
+      return [`the signatures could not be compared: ${error.message}`];
+    }
+    const notes = found.readers.length === 0 ? [] : [`its answers differ: ${spellDifferences(found.readers)}`];
+    if (found.requests.length === 0) return notes;
+    const words = `version ${episode.to} cannot take the requests that ${episode.from} takes: ${spellDifferences(found.requests)}`;
+    if (episode.policy.allowIncompatible) return [`${words} (allow_incompatible)`, ...notes];
+    throw new TargetGivenUp(
+      `incompatible_target: ${words}`,
+      'Roll back to a version that takes them, or set rollback.allow_incompatible where the callers can change with it',
+    );
   }
 
   async #switch(stage: Stage): Promise<void> {
@@ -546,7 +581,7 @@ export class EpisodeRunner {
   }
 
   /** Before the switch: takes the staging back (the bad version never stopped serving), then the next target or the end. */
-  async #giveUpTarget(stage: Stage, reason: string): Promise<void> {
+  async #giveUpTarget(stage: Stage, reason: string, advice: string | null = null): Promise<void> {
     const { memory, board, clock } = this.#deps;
     const left = await this.#undo(stage);
     const episode = this.#current(stage);
@@ -577,7 +612,7 @@ export class EpisodeRunner {
     throw new EpisodeEnd(
       'failed',
       'failure',
-      `${reason}. Nothing moved: ${episode.from} still serves${left.length === 0 ? '' : `, but this could not be taken back: ${left.join('; ')}`}. Look why ${episode.to} does not come up, or roll back to another version by hand`,
+      `${reason}. Nothing moved: ${episode.from} still serves${left.length === 0 ? '' : `, but this could not be taken back: ${left.join('; ')}`}. ${advice ?? `Look why ${episode.to} does not come up, or roll back to another version by hand`}`,
     );
   }
 

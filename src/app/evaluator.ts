@@ -15,7 +15,8 @@ import { openEpisode } from './episode-opening.ts';
 import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
 import { actingRules, effectivePolicy, intervalOf, isActing, type Runtime, ruleById, rulesOf } from './runtime.ts';
-import { type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
+import { judgeWithSignatures } from './stages/compatibility.ts';
+import { type DecideContext, type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
 import { judgeAll, ruleStateEvents } from './stages/judge.ts';
 import { type Measured, MeasurePlan } from './stages/measure.ts';
 import { Stopwatch } from './stopwatch.ts';
@@ -357,10 +358,14 @@ export class Evaluator {
     // A version that does not serve cannot be rolled back: told, not decided, unless nobody knows what serves.
     const known = runtime.observer.latest(model);
     const isBystander = known !== null && !servingVersions(known).includes(verdict.version);
-    const observation = isBystander || this.#isSettled(verdict) ? known : await runtime.observer.observe(model, { thorough: true }, signal);
+    const isLookedAt = !isBystander && !this.#isSettled(verdict);
+    const observation = isLookedAt ? await runtime.observer.observe(model, { thorough: true }, signal) : known;
     if (signal.aborted) return;
     const subject: DecideSubject = { model, policy, from: verdict.version, rule, verdict, observation, trigger: 'rule', episode: null };
-    const judgement = judgeGuards(subject, { memory, board, leadership: this.#deps.leadership, nowMs: clock.nowMs() });
+    const context: DecideContext = { memory, board, leadership: this.#deps.leadership, nowMs: clock.nowMs() };
+    const plane = runtime.planes.get(model.controlPlane);
+    const judgement = isLookedAt ? await judgeWithSignatures(subject, context, { plane, log: this.#deps.log, signal }) : judgeGuards(subject, context);
+    if (signal.aborted) return;
     const wanted = isBystander ? 'notify' : consequence(judgement);
     const decision = wanted === 'approval' && this.#wasRejected(verdict, policy.cooldownMs) ? 'hold' : wanted;
     if (decision === 'hold' || decision === 'notify') {
@@ -375,7 +380,6 @@ export class Evaluator {
     const source = runtime.sources.get(model.source);
     const series = rule.condition.kind === 'expr' ? [rule.condition.expr] : source === undefined ? [] : [...source.describe(queries.questions).values()];
     const evidence = freezeEvidence(subject, target, board, series);
-    const plane = runtime.planes.get(model.controlPlane);
     const opened = openEpisode({ subject, judgement, decision, target, plane, evidence, nowMs: clock.nowMs(), externalLabels: runtime.externalLabels });
     const record = toDecision(subject, judgement, clock.nowMs(), opened.id);
     const events: JournalEvent[] = [

@@ -9,7 +9,7 @@ import { startControllers } from '../../test/support/kubernetes/controllers.ts';
 import type { JsonMap, KubernetesObject } from '../../test/support/kubernetes/kubernetes-object.ts';
 import { aDeployment } from '../../test/support/kubernetes/objects.ts';
 import { setKubernetesStage } from '../../test/support/kubernetes/plane-stage.ts';
-import { passingSmoke, setStage } from '../../test/support/stage.ts';
+import { passingSmoke, setStage, silentLog } from '../../test/support/stage.ts';
 import { until } from '../../test/support/until.ts';
 import { kubernetesDeployment } from '../adapters/control-planes/kubernetes-deployment/index.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
@@ -189,7 +189,7 @@ describe('a Deployment that Argo CD keeps as git has it', { timeout: 120_000 }, 
       expect([await served(stage), stage.argo.syncs, policyOf(await stage.argo.application())]).toEqual(['6', 0, undefined]);
 
       const metrics = new Metrics({ version: 'test' }, { processMetrics: false });
-      const actions = new AppActions(stage.app, { clock: stage.clock, teller: stage.teller, metrics });
+      const actions = new AppActions(stage.app, { clock: stage.clock, teller: stage.teller, metrics, log: silentLog });
       const unpinned = actions.unpin('fraud', { by: 'ada', reason: 'git is right again' });
       await pump(stage.clock, unpinned);
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { aPolicy } from '../../test/support/builders.ts';
+import { aPolicy, aSignature } from '../../test/support/builders.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane } from '../../test/support/fake-plane.ts';
 import { FakeRegistry } from '../../test/support/fake-registry.ts';
@@ -54,6 +54,28 @@ describe('a registry before the plane that moves the traffic', () => {
     const { model, links } = await rollBack(2 * minuteMs);
 
     expect(links).toEqual({ registry: `https://registry.example.org/${model}/2`, registry_to: `https://registry.example.org/${model}/1` });
+  });
+
+  it('knows before anything is loaded that the target takes other requests', async () => {
+    registry.signatureOf.set('2', aSignature(14)).set('1', aSignature(12));
+
+    await expect(rollBack(2 * minuteMs)).rejects.toThrow('no episode');
+
+    expect(await journal.decisions({})).toMatchObject([{ decision: 'hold', reason: 'incompatible_target', target: '1' }]);
+    expect(plane.applied).toEqual([]);
+  });
+
+  it('holds up no rollback when it cannot tell', async () => {
+    registry.signatureOf.set('2', aSignature(14)).set('1', aSignature(12));
+    registry.unreachable = 'connection refused';
+
+    expect(await rollBack()).toMatchObject({ state: 'succeeded', to: '1' });
+  });
+
+  it('leaves it to the servers to tell of what is staged', async () => {
+    plane.signatureOf.set('2', aSignature(14)).set('1', aSignature(12));
+
+    expect(await rollBack(2 * minuteMs)).toMatchObject({ state: 'failed', detail: expect.stringContaining('incompatible_target: version 1') as string });
   });
 
   it('is told after every replica confirmed', async () => {

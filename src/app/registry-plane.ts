@@ -1,5 +1,5 @@
 import { type EndpointObservation, mainVersion, type Observation } from '../domain/observation.ts';
-import { type ControlPlane, type PlaneCapabilities, PlaneError, type PlaneTarget, type VersionStore } from '../domain/ports.ts';
+import { type ControlPlane, type EndpointSignature, type PlaneCapabilities, PlaneError, type PlaneTarget, type VersionStore } from '../domain/ports.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../domain/step.ts';
 
 /** Key that marks a step of the registry; below it stands the registry's own mutation. */
@@ -74,6 +74,18 @@ export class RegistryPlane implements ControlPlane {
 
   origin(target: PlaneTarget, version: string): Readonly<Record<string, string>> {
     return { ...this.#parts.actuator.origin?.(target, version), ...this.#parts.registry.origin?.(target, version) };
+  }
+
+  /** A registry that is away tells nothing. @throws {PlaneError} of the actuator only */
+  async signatures(target: PlaneTarget, version: string, signal: AbortSignal): Promise<readonly EndpointSignature[]> {
+    const { actuator, registry } = this.#parts;
+    const registered = registry.signatures?.(target, version, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      if (!(error instanceof PlaneError)) throw error;
+      return [];
+    });
+    const found = await Promise.all([registered ?? [], actuator.signatures?.(target, version, signal) ?? []]);
+    return found.flat();
   }
 
   /** Its parts are closed by whoever opened them. */

@@ -6,11 +6,11 @@ import { createApp } from '../app/create.ts';
 import { soleLeadership } from '../app/leadership.ts';
 import { planeTarget } from '../app/observer.ts';
 import { effectivePolicy, isActing } from '../app/runtime.ts';
-import { judgeGuards } from '../app/stages/decide.ts';
+import { judgeWithSignatures } from '../app/stages/compatibility.ts';
 import { MeasurePlan } from '../app/stages/measure.ts';
 import type { Config } from '../config/config.ts';
 import { consequence } from '../domain/decide.ts';
-import type { Journal } from '../domain/ports.ts';
+import type { Journal, Log } from '../domain/ports.ts';
 import type { Rule } from '../domain/rule.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import { createLog } from '../telemetry/log.ts';
@@ -68,7 +68,7 @@ export async function plan(options: { configFile: string; gatherMs: number | nul
       await sleep(gatherMs);
     }
     const verdicts = await app.turn();
-    const rows = await Promise.all(verdicts.map(async (verdict) => await foresee(app, verdict)));
+    const rows = await Promise.all(verdicts.map(async (verdict) => await foresee(app, verdict, log)));
     process.stdout.write(
       renderOutput(options.output, { data: rows, rows, columns, none: 'Nothing to judge: no version has samples, and none is seen serving.' }, process.stdout),
     );
@@ -100,7 +100,7 @@ async function seededJournal(config: Config): Promise<Journal> {
   return memory;
 }
 
-async function foresee(app: App, verdict: Verdict): Promise<Row> {
+async function foresee(app: App, verdict: Verdict, log: Log): Promise<Row> {
   const { runtime, memory, board } = app;
   const model = runtime.models.get(verdict.model);
   const rule = runtime.groups.flatMap((group) => group.rules).find((candidate) => candidate.id === verdict.rule);
@@ -119,7 +119,8 @@ async function foresee(app: App, verdict: Verdict): Promise<Row> {
   if (verdict.kind !== 'breach' && verdict.kind !== 'pending') return { ...base, would: 'nothing', queries };
   const own = { ...runtime, forceDryRun: false };
   if (!isActing(own, model, rule)) return { ...base, would: 'notify', queries };
-  const observation = await runtime.observer.observe(model, { thorough: true }, AbortSignal.timeout(30_000));
+  const signal = AbortSignal.timeout(30_000);
+  const observation = await runtime.observer.observe(model, { thorough: true }, signal);
   const subject = {
     model,
     policy: effectivePolicy(own, model, rule),
@@ -130,12 +131,14 @@ async function foresee(app: App, verdict: Verdict): Promise<Row> {
     trigger: 'rule' as const,
     episode: null,
   };
-  const judgement = judgeGuards(subject, { memory, board, leadership: soleLeadership, nowMs: realClock.nowMs() });
+  const plane = runtime.planes.get(model.controlPlane);
+  const context = { memory, board, leadership: soleLeadership, nowMs: realClock.nowMs() };
+  const judgement = await judgeWithSignatures(subject, context, { plane, log, signal });
   const { target } = judgement.choice;
   const planned =
     target === null || observation === null
       ? null
-      : (runtime.planes.get(model.controlPlane)?.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: target, share: 1 }] }) ?? null);
+      : (plane?.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: target, share: 1 }] }) ?? null);
   const steps = planned?.kind === 'steps' ? planned.steps.map((step) => step.name) : planned?.kind === 'refused' ? [`refused: ${planned.reason}`] : [];
   return { ...base, would: consequence(judgement), because: judgement.detail, target, steps, queries };
 }

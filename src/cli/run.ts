@@ -48,7 +48,7 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   const retention = new Retention(app, { clock: realClock, log: log.child({ component: 'retention' }) });
   const web = createWebServer({
     queries: new AppQueries(app, realClock),
-    actions: new AppActions(app, { clock: realClock, teller: created.teller, metrics }),
+    actions: new AppActions(app, { clock: realClock, teller: created.teller, metrics, log: log.child({ component: 'actions' }) }),
     retention,
     metrics,
     health: { ready: async () => ({ reasons: stopping.signal.aborted ? ['stopping'] : created.unready() }) },

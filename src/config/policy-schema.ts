@@ -17,6 +17,7 @@ export const defaultPolicy: RollbackPolicy = {
   requireApproval: 'never',
   approvalTimeoutMs: 1_800_000,
   approvalAfterMs: 604_800_000,
+  allowIncompatible: false,
 };
 
 const target = z
@@ -71,6 +72,10 @@ export const rollbackSchema = z.strictObject({
   approval_after: duration()
     .optional()
     .meta({ description: 'Ask first when the bad version served well for longer than this; 0s: never ask for that. Default: 7d.' }),
+  allow_incompatible: z
+    .boolean({ error: 'expected true or false' })
+    .optional()
+    .meta({ description: 'true: also go back to a version whose signature says that it cannot take today’s requests. Default: false.' }),
 });
 
 type Parsed = z.output<typeof rollbackSchema>;
@@ -93,6 +98,7 @@ export function toOverrides(parsed: Parsed, base: RollbackPolicy): RollbackOverr
     requireApproval: parsed.require_approval,
     approvalTimeoutMs: parsed.approval_timeout,
     approvalAfterMs: parsed.approval_after,
+    allowIncompatible: parsed.allow_incompatible,
   } satisfies Record<keyof RollbackPolicy, unknown>;
   for (const key of Object.keys(overrides)) if (overrides[key] === undefined) delete overrides[key];
   return overrides;

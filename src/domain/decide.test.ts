@@ -18,6 +18,8 @@ function input(changes: Partial<DecideInput> = {}): DecideInput {
     ledger: [aLedgerEntry('1'), aLedgerEntry('2', { servingSinceMs: noonMs - 60_000, healthyMs: 0 })],
     quarantine: [],
     byHand: false,
+    incompatible: new Map(),
+    triesNext: false,
     episode: null,
     ...changes,
   };
@@ -125,6 +127,29 @@ describe('decide', () => {
       reason: 'no_target',
       detail: expect.stringContaining('breaching now: p99 latency 900ms') as string,
     });
+  });
+
+  it('refuses a target that cannot take the requests of today', () => {
+    const judgement = decide(input({ incompatible: new Map([['1', 'input rows differs']]), observation: anObservation('3') }));
+
+    expect(judgement).toMatchObject({
+      reason: 'incompatible_target',
+      detail: 'version 1 cannot take the requests that 2 takes: input rows differs',
+      choice: { target: '1' },
+    });
+    expect(judgement.held.map((guard) => guard.reason)).toEqual(['incompatible_target', 'version_changed']);
+    expect(consequence(judgement)).toBe('hold');
+  });
+
+  it('passes it over where the next target is tried, while there is one', () => {
+    const ledger = [aLedgerEntry('1'), aLedgerEntry('0', { lastServedMs: 1 })];
+    const both = new Map([
+      ['1', 'a'],
+      ['0', 'b'],
+    ]);
+
+    expect(decide(input({ ledger, incompatible: new Map([['1', 'a']]), triesNext: true }))).toMatchObject({ reason: 'go', choice: { target: '0' } });
+    expect(decide(input({ ledger, incompatible: both, triesNext: true }))).toMatchObject({ reason: 'incompatible_target', choice: { target: '1' } });
   });
 
   it('records all guards that hold, in order', () => {

@@ -29,6 +29,10 @@ export type DecideInput = {
   readonly ledger: readonly LedgerEntry[];
   readonly quarantine: readonly QuarantineEntry[];
   readonly byHand: boolean;
+  /** Versions that cannot take today's requests, as far as it is known before anything is loaded, with what differs. */
+  readonly incompatible: ReadonlyMap<string, string>;
+  /** Whether the next target is tried after one that is given up. */
+  readonly triesNext: boolean;
   /** The episode on whose behalf the guards are asked again before a mutation; `null` at the first decision. */
   readonly episode: Episode | null;
 };
@@ -56,6 +60,7 @@ export function decide(input: DecideInput): Judgement {
   if (!input.byHand) ask('budget_spent', budgetSpent(input));
   ask('breach_everywhere', breachEverywhere(input));
   ask('no_target', choice.target === null ? `no version to go back to: ${choice.reason}` : null);
+  ask('incompatible_target', incompatibleTarget(input, choice.target));
   ask('version_changed', versionChanged(input, choice.target));
   if (!input.byHand) ask('approval_needed', approvalNeeded(input));
   ask('dry_run', input.policy.mode === 'enforce' ? null : `mode is ${input.policy.mode}`);
@@ -77,7 +82,17 @@ function targetOf(input: DecideInput): TargetChoice {
   if (input.observation.refusals.length > 0)
     return { target: null, reason: `the control plane is not safe to change: ${input.observation.refusals.join('; ')}`, refused: [] };
   if (input.episode !== null && input.episode.state !== 'pending_approval') return stillGood(input, input.episode.to);
-  return chooseTarget({ ...input, observation: input.observation, tried: input.episode?.triedTargets ?? [] });
+  const candidates = { ...input, observation: input.observation, tried: input.episode?.triedTargets ?? [] };
+  const first = chooseTarget({ ...candidates, incompatible: new Map() });
+  if (!input.triesNext || first.target === null || !input.incompatible.has(first.target)) return first;
+  const next = chooseTarget(candidates);
+  // With no other left the first is named, so that the guard tells what differs.
+  return next.target === null ? first : next;
+}
+
+function incompatibleTarget(input: DecideInput, target: string | null): string | null {
+  const difference = target === null ? undefined : input.incompatible.get(target);
+  return difference === undefined ? null : `version ${target} cannot take the requests that ${input.from} takes: ${difference}`;
 }
 
 /** Before a mutation the target is not chosen anew, only refused if it went bad meanwhile. */

@@ -11,6 +11,7 @@ export const guardReasons = [
   'too_many_at_once',
   'breach_everywhere',
   'no_target',
+  'incompatible_target',
   'version_changed',
   'approval_needed',
   'dry_run',

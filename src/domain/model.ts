@@ -35,6 +35,8 @@ export type RollbackPolicy = {
   readonly approvalTimeoutMs: number;
   /** A version that served well for longer than this is asked about first; 0 = never asked for that. */
   readonly approvalAfterMs: number;
+  /** A target may take other requests than the version that serves. */
+  readonly allowIncompatible: boolean;
 };
 
 export type RollbackOverrides = Partial<RollbackPolicy>;

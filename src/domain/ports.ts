@@ -6,6 +6,7 @@ import type { SmokeTest } from './model.ts';
 import type { Observation } from './observation.ts';
 import type { LedgerEntry, OutboxMessage, Pause, QuarantineEntry } from './records.ts';
 import type { StoredVersion } from './retention.ts';
+import type { ModelSignature } from './signature.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from './step.ts';
 import type { RuleState } from './verdict.ts';
 
@@ -101,8 +102,16 @@ export interface ControlPlane {
   stores?(): readonly VersionStore[];
   /** Pure: pages of its own about a version, by name, for people; they are journalled and sent, so no secret is in them. Absent: it has none. */
   origin?(target: PlaneTarget, version: string): Readonly<Record<string, string>>;
+  /**
+   * What a version takes and gives, by each endpoint; absent: it is never told here. No side effects.
+   * @throws {PlaneError} when none can be asked
+   */
+  signatures?(target: PlaneTarget, version: string, signal: AbortSignal): Promise<readonly EndpointSignature[]>;
   close(): Promise<void>;
 }
+
+/** `null`: it does not know. A server tells the signature of what it has loaded, a registry that of what was registered with one. */
+export type EndpointSignature = { readonly endpoint: string; readonly signature: ModelSignature | null };
 
 /** Keeps versions: a registry, a folder. What serves, and what may be gone back to, the application knows. */
 export interface VersionStore {

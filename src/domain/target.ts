@@ -15,6 +15,8 @@ export type TargetInput = {
   readonly verdicts: readonly Verdict[];
   /** Targets that were already tried in this episode. */
   readonly tried: readonly string[];
+  /** Versions to pass over because they cannot take today's requests, with what differs. Default: none. */
+  readonly incompatible?: ReadonlyMap<string, string>;
   readonly nowMs: number;
 };
 
@@ -84,6 +86,8 @@ function refuse(candidate: Candidate, input: TargetInput): string | null {
   if (breaching !== undefined) return `breaching now: ${breaching.reason}`;
   const observed = input.observation.versions.find((entry) => entry.id === version);
   if (observed?.state === 'failed') return `the plane could not load it${observed.detail === undefined ? '' : `: ${observed.detail}`}`;
+  const difference = input.incompatible?.get(version);
+  if (difference !== undefined) return `it cannot take today's requests: ${difference}`;
   if (candidate.named) return null;
   const record = isKnownGood(entryOf(input, version), version, input.policy.knownGood);
   return record.good ? null : record.reason;

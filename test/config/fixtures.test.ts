@@ -88,6 +88,7 @@ describe('good settings', () => {
       requireApproval: 'never',
       approvalTimeoutMs: 1_800_000,
       approvalAfterMs: 604_800_000,
+      allowIncompatible: false,
     });
     expect(config?.evaluationIntervalMs).toBe(15_000);
     expect(config?.models[0]?.attribution).toEqual({ kind: 'serving' });

@@ -60,6 +60,7 @@ export function anEpisode(changes: Partial<Episode> = {}): Episode {
       requireApproval: 'never',
       approvalTimeoutMs: 1,
       approvalAfterMs: 1,
+      allowIncompatible: false,
     },
     smokeTest: null,
     controlPlane: 'tfs',

@@ -69,6 +69,7 @@ describe('parseRuleFile', () => {
         requireApproval: 'always',
         approvalTimeoutMs: 600_000,
         approvalAfterMs: 0,
+        allowIncompatible: true,
       },
       place: { file: 'every-key', line: 7, column: 5 },
     });

@@ -17,6 +17,7 @@ const policy: RollbackPolicy = {
   requireApproval: 'never',
   approvalTimeoutMs: 1_800_000,
   approvalAfterMs: 604_800_000,
+  allowIncompatible: false,
 };
 
 /** A successful rollback of `fraud-detector` from 7 to 6 that took 12.4 s. */

@@ -4,6 +4,7 @@ import type { Model, RollbackPolicy } from '../../src/domain/model.ts';
 import type { Observation } from '../../src/domain/observation.ts';
 import type { LedgerEntry } from '../../src/domain/records.ts';
 import type { Rule } from '../../src/domain/rule.ts';
+import type { ModelSignature } from '../../src/domain/signature.ts';
 import type { Verdict } from '../../src/domain/verdict.ts';
 
 export const noonMs = Date.UTC(2026, 10, 22, 12);
@@ -25,6 +26,7 @@ export function aPolicy(changes: Partial<RollbackPolicy> = {}): RollbackPolicy {
     requireApproval: 'never',
     approvalTimeoutMs: 30 * minuteMs,
     approvalAfterMs: 168 * hourMs,
+    allowIncompatible: false,
     ...changes,
   };
 }
@@ -125,6 +127,16 @@ export function aLedgerEntry(version: string, changes: Partial<LedgerEntry> = {}
     lastHealthyMs: noonMs - hourMs,
     origin: 'watched',
     ...changes,
+  };
+}
+
+/** Takes rows of so many numbers. */
+export function aSignature(columns: number): ModelSignature {
+  return {
+    signatures: {
+      serving_default: { inputs: { rows: { type: 'DT_FLOAT', shape: [-1, columns] } }, outputs: { scores: { type: 'DT_FLOAT', shape: [-1, 2] } } },
+    },
+    ignoresUnknownInputs: false,
   };
 }
 

@@ -1,5 +1,6 @@
 import { mainVersion, type Observation, type VersionState } from '../../src/domain/observation.ts';
-import { type Clock, type ControlPlane, PlaneError } from '../../src/domain/ports.ts';
+import { type Clock, type ControlPlane, type EndpointSignature, PlaneError } from '../../src/domain/ports.ts';
+import type { ModelSignature } from '../../src/domain/signature.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../src/domain/step.ts';
 
 type Server = { loaded: Set<string>; pendingLoads: Map<string, number>; serving: string; failed: Map<string, string> };
@@ -34,6 +35,10 @@ export class FakePlane implements ControlPlane {
   readonly unreadable = new Set<string>();
   /** Set to make `observe` wait for it. */
   hang: Promise<void> | null = null;
+  /** Per version; told once it is loaded. */
+  readonly signatureOf = new Map<string, ModelSignature>();
+  /** Set to make `signatures` fail. */
+  unsigned: string | null = null;
   /** Set to make `plan` refuse. */
   planRefusal: string | null = null;
   /** Called before each mutation; may throw to play a crash, or answer in the plane's place. */
@@ -56,6 +61,11 @@ export class FakePlane implements ControlPlane {
   serving(): readonly string[] {
     this.#tick();
     return [...this.#servers.values()].map((server) => server.serving);
+  }
+
+  /** Somebody else loads it, and nobody gets it. */
+  loadBehindTheBack(version: string): void {
+    for (const server of this.#servers.values()) server.loaded.add(version);
   }
 
   /** Somebody else deploys. */
@@ -154,6 +164,13 @@ export class FakePlane implements ControlPlane {
     if (version?.state === 'available') return { kind: 'converged', detail: '' };
     if (version?.state === 'failed') return { kind: 'failed', detail: version.detail ?? 'failed' };
     return { kind: 'progressing', detail: version?.state ?? 'absent' };
+  }
+
+  async signatures(_target: unknown, version: string): Promise<readonly EndpointSignature[]> {
+    await Promise.resolve();
+    if (this.unsigned !== null) throw new PlaneError('transient', this.unsigned);
+    this.#tick();
+    return [...this.#servers].map(([endpoint, { loaded }]) => ({ endpoint, signature: loaded.has(version) ? (this.signatureOf.get(version) ?? null) : null }));
   }
 
   async close(): Promise<void> {}

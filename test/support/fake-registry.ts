@@ -1,5 +1,6 @@
 import type { Observation } from '../../src/domain/observation.ts';
-import { type Clock, type ControlPlane, PlaneError, type PlaneTarget } from '../../src/domain/ports.ts';
+import { type Clock, type ControlPlane, type EndpointSignature, PlaneError, type PlaneTarget } from '../../src/domain/ports.ts';
+import type { ModelSignature } from '../../src/domain/signature.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../src/domain/step.ts';
 
 /** A registry in memory that moves no traffic: one alias, and notes on versions. */
@@ -10,6 +11,8 @@ export class FakeRegistry implements ControlPlane {
   unreachable: string | null = null;
   /** What it is told by plans: share and reason. */
   readonly wishes: Desired[] = [];
+  /** Per version, loaded or not. */
+  readonly signatureOf = new Map<string, ModelSignature>();
   readonly #clock: Clock;
 
   constructor(clock: Clock, alias: string) {
@@ -23,6 +26,12 @@ export class FakeRegistry implements ControlPlane {
 
   origin(target: PlaneTarget, version: string): Readonly<Record<string, string>> {
     return { registry: `https://registry.example.org/${target.model}/${version}` };
+  }
+
+  async signatures(_target: unknown, version: string): Promise<readonly EndpointSignature[]> {
+    await Promise.resolve();
+    if (this.unreachable !== null) throw new PlaneError('transient', this.unreachable);
+    return [{ endpoint: 'registry.test', signature: this.signatureOf.get(version) ?? null }];
   }
 
   async observe(): Promise<Observation> {

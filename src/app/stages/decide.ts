@@ -22,6 +22,8 @@ export type DecideSubject = {
   readonly observation: Observation | null;
   readonly trigger: Trigger;
   readonly episode: Episode | null;
+  /** Versions known not to take today's requests, with what differs. Default: none. */
+  readonly incompatible?: ReadonlyMap<string, string>;
 };
 
 /** Asks the guards with everything the memory knows of the model. */
@@ -41,6 +43,8 @@ export function judgeGuards(subject: DecideSubject, context: DecideContext): Jud
     ledger: memory.ledger(subject.model.name),
     quarantine: memory.quarantine(subject.model.name),
     byHand: subject.trigger === 'manual',
+    incompatible: subject.incompatible ?? new Map(),
+    triesNext: subject.model.smokeTest?.onFailure === 'next_target',
     episode: subject.episode,
   });
 }

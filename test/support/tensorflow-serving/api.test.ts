@@ -110,6 +110,25 @@ describe('the metadata', () => {
   });
 });
 
+describe('a version with signatures of its own', () => {
+  const signatures = { serving_default: { inputs: { rows: { dtype: 'DT_FLOAT', tensorShape: { dim: [{ size: '-1' }, { size: '14' }] } } } } };
+
+  it('tells them over gRPC and REST alike', async () => {
+    await server.repository.setBehaviour('fraud', 42, { signatures });
+
+    const { metadata } = await server.predictionService.getModelMetadata({
+      modelSpec: { name: 'fraud', versionChoice: { case: 'version', value: { value: 42n } } },
+      metadataField: ['signature_def'],
+    });
+    const any = metadata['signature_def'];
+    const told = (any && anyUnpack(any, SignatureDefMapSchema))?.signatureDef['serving_default'];
+    expect(told?.inputs['rows']?.tensorShape?.dim.map(({ size }) => size)).toEqual([-1n, 14n]);
+    const { body } = await get('/v1/models/fraud/versions/42/metadata');
+    expect(body).toHaveProperty('metadata.signature_def.signature_def.serving_default.inputs.rows.tensor_shape.dim.1.size', '14');
+    await server.repository.setBehaviour('fraud', 42, {});
+  });
+});
+
 describe('a prediction', () => {
   it('has two numbers for each instance, and tells the version in a header', async () => {
     expect(await post('/v1/models/fraud:predict')).toEqual({

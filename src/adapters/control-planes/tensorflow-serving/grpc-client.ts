@@ -3,6 +3,7 @@ import { type Client, Code, ConnectError, createClient } from '@connectrpc/conne
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import type { VersionObservation } from '../../../domain/observation.ts';
 import { PlaneError } from '../../../domain/ports.ts';
+import type { ModelSignature } from '../../../domain/signature.ts';
 import type { ErrorClass } from '../../../domain/step.ts';
 import { Code as StatusCode } from './gen/tensorflow/core/protobuf/error_codes_pb.ts';
 import { type ModelVersionStatus, ModelVersionStatus_State as State } from './gen/tensorflow_serving/apis/get_model_status_pb.ts';
@@ -10,6 +11,7 @@ import { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts'
 import { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
 import type { ModelServerConfig } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 import { compareVersions } from './model-state.ts';
+import { signatureField, signatureOf } from './signature.ts';
 
 type OnRequest = (method: string, code: string, durationMs: number) => void;
 
@@ -133,7 +135,7 @@ export class GrpcClient {
   async route(model: string, label: string | null, signal: AbortSignal): Promise<RouteAnswer> {
     const modelSpec = label === null ? { name: model } : { name: model, versionChoice: { case: 'versionLabel' as const, value: label } };
     const answer = await this.#read('GetModelMetadata', signal, (connection, options) =>
-      connection.predictions.getModelMetadata({ modelSpec, metadataField: ['signature_def'] }, options),
+      connection.predictions.getModelMetadata({ modelSpec, metadataField: [signatureField] }, options),
     );
     if ('code' in answer) {
       const isGone = answer.code === 'NOT_FOUND' || (label !== null && (answer.code === 'INVALID_ARGUMENT' || answer.code === 'FAILED_PRECONDITION'));
@@ -143,6 +145,19 @@ export class GrpcClient {
     const choice = answer.value.modelSpec?.versionChoice;
     if (choice?.case !== 'version') return { version: null, reason: 'the answer names no version' };
     return { version: String(choice.value.value) };
+  }
+
+  /** What a version takes and gives; `null` while it is not loaded. gRPC metadata calls are not counted by the server. @throws {PlaneError} */
+  async signature(model: string, version: string, signal: AbortSignal): Promise<ModelSignature | null> {
+    const modelSpec = { name: model, versionChoice: { case: 'version' as const, value: { value: BigInt(version) } } };
+    const answer = await this.#read('GetModelMetadata', signal, (connection, options) =>
+      connection.predictions.getModelMetadata({ modelSpec, metadataField: [signatureField] }, options),
+    );
+    if ('code' in answer) {
+      if (answer.code === 'NOT_FOUND') return null;
+      throw this.#error('GetModelMetadata', answer);
+    }
+    return signatureOf(answer.value);
   }
 
   /** Replaces the server's list. One attempt, never repeated here. */

@@ -366,6 +366,59 @@ describe('a rollback on TensorFlow Serving', () => {
   });
 });
 
+describe('signatures', () => {
+  const tensor = (dtype: string, ...sizes: number[]) => ({ dtype, tensorShape: { dim: sizes.map((size) => ({ size: String(size) })) } });
+  const signatures = {
+    serving_default: {
+      inputs: { rows: tensor('DT_FLOAT', -1, 14), threshold: tensor('DT_FLOAT'), anything: { dtype: 'DT_STRING', tensorShape: { unknownRank: true } } },
+      outputs: { scores: tensor('DT_FLOAT', -1, 2) },
+      methodName: 'tensorflow/serving/predict',
+      defaults: { threshold: {} },
+    },
+    __saved_model_init_op: { outputs: { __saved_model_init_op: { dtype: 'DT_INVALID', tensorShape: { unknownRank: true } } } },
+  };
+
+  it('are told by every endpoint that has the version loaded, without those that nobody calls', async () => {
+    await using world = await World.start({ models: { fraud: { 1: { signatures }, 2: {} } }, servers: 2, config: { write_back: false } });
+    const [first, second] = world.servers.map(({ grpc }) => grpc);
+    const stage = (await world.steps('1'))[0] as Step;
+    await takeStep({ plane: world.plane, target: world.target, remember: world.remember }, stage);
+
+    const found = await world.plane.signatures(world.target, '1', ever);
+
+    expect(found).toEqual([
+      {
+        endpoint: first,
+        signature: {
+          signatures: {
+            serving_default: {
+              inputs: {
+                rows: { type: 'DT_FLOAT', shape: [-1, 14] },
+                threshold: { type: 'DT_FLOAT', shape: [], isOptional: true },
+                anything: { type: 'DT_STRING', shape: null },
+              },
+              outputs: { scores: { type: 'DT_FLOAT', shape: [-1, 2] } },
+            },
+          },
+          ignoresUnknownInputs: false,
+        },
+      },
+      { endpoint: second, signature: null },
+    ]);
+    expect((await world.plane.signatures(world.target, '2', ever)).every(({ signature }) => signature !== null)).toBe(true);
+    expect(await world.plane.signatures(world.target, 'not-a-number', ever)).toEqual([]);
+  });
+
+  it('cannot be told while no endpoint answers', async () => {
+    await using world = await World.start();
+
+    await expect(world.another({ endpoints: ['127.0.0.1:1'] }).signatures(world.target, '1', ever)).rejects.toMatchObject({
+      name: 'PlaneError',
+      class: 'transient',
+    });
+  });
+});
+
 describe('unpin', () => {
   it('gives the policy from before the first of two rollbacks back, in the file too, and forgets', async () => {
     await using world = await World.start({ models: { fraud: { 1: {}, 2: {}, 3: {} } } });

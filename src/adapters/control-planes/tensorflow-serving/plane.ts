@@ -2,7 +2,15 @@ import { readdir, stat } from 'node:fs/promises';
 import { clone } from '@bufbuild/protobuf';
 import { lookUp } from '../../../domain/lookup.ts';
 import type { EndpointObservation, Observation, VersionObservation } from '../../../domain/observation.ts';
-import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget, type VersionStore } from '../../../domain/ports.ts';
+import {
+  type ControlPlane,
+  type EndpointSignature,
+  type PlaneCapabilities,
+  type PlaneDeps,
+  PlaneError,
+  type PlaneTarget,
+  type VersionStore,
+} from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { Mutex } from '../mutex.ts';
 import { combine } from '../observed.ts';
@@ -18,7 +26,7 @@ import { isSameState, type Judgement, judgePolicy, type ModelState, namedVersion
 import { type Mutation, mutationOf } from './mutation.ts';
 import type { EndpointTruth } from './observed.ts';
 import { fileEndpoint, planSteps } from './plan.ts';
-import type { TensorFlowServingConfig } from './schema.ts';
+import { isVersionNumber, type TensorFlowServingConfig } from './schema.ts';
 import { VersionFolderStore, versionsNamed } from './version-store.ts';
 
 /** A list read together with what we changed in it; or why it could not be read. */
@@ -124,6 +132,28 @@ export class TensorFlowServingPlane implements ControlPlane {
         observe: async (target, signal) => await this.observe(target, { thorough: false }, signal),
       }),
     ];
+  }
+
+  /** @throws {PlaneError} when no endpoint answers */
+  async signatures(target: PlaneTarget, version: string, signal: AbortSignal): Promise<readonly EndpointSignature[]> {
+    if (!isVersionNumber(version)) return [];
+    const clients = await this.#allClients();
+    const failures: PlaneError[] = [];
+    const found = await Promise.all(
+      clients.map(async (client): Promise<EndpointSignature> => {
+        try {
+          return { endpoint: client.address, signature: await client.signature(nameOf(target), version, signal) };
+        } catch (error) {
+          signal.throwIfAborted();
+          if (!(error instanceof PlaneError)) throw error;
+          failures.push(error);
+          return { endpoint: client.address, signature: null };
+        }
+      }),
+    );
+    const [failure] = failures;
+    if (failure !== undefined && failures.length === clients.length) throw failure;
+    return found;
   }
 
   /** The model's entry, with every version that the list or our changes of it name. */

@@ -1,5 +1,6 @@
-import { create } from '@bufbuild/protobuf';
+import { create, fromJson } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
+import type { Behaviour } from '../core/behaviour.ts';
 import { StatusError } from '../core/status.ts';
 import { DataType } from '../gen/tensorflow/core/framework/types_pb.ts';
 import { type SignatureDef, SignatureDefSchema, type TensorInfo, TensorInfoSchema } from '../gen/tensorflow/core/protobuf/meta_graph_pb.ts';
@@ -15,8 +16,13 @@ import type { ModelServer } from '../model-server.ts';
 /** The only field of metadata there is. */
 export const SIGNATURE_DEF = 'signature_def';
 
-/** The one signature of every model of the double: rows of any length in, two numbers a row out. */
-export const SIGNATURES: SignatureDefMap = create(SignatureDefMapSchema, { signatureDef: { serving_default: signature() } });
+/** Of a version whose behaviour names none. */
+const usual: SignatureDefMap = create(SignatureDefMapSchema, { signatureDef: { serving_default: signature() } });
+
+/** What a version takes and gives, as its behaviour says. */
+export function signaturesOf({ signatures }: Behaviour): SignatureDefMap {
+  return signatures === undefined ? usual : fromJson(SignatureDefMapSchema, { signatureDef: signatures });
+}
 
 /**
  * Answers which version a client with this selector gets (servables/tensorflow/get_model_metadata_impl.cc).
@@ -28,10 +34,10 @@ export function getModelMetadata(server: ModelServer, { modelSpec, metadataField
   const unknown = metadataField.find((field) => field !== SIGNATURE_DEF);
   if (unknown !== undefined) throw new StatusError('INVALID_ARGUMENT', `Metadata field ${unknown} is not supported`);
 
-  const { name, version } = server.serving(modelSpec);
+  const { name, version, behaviour } = server.serving(modelSpec);
   return create(GetModelMetadataResponseSchema, {
     modelSpec: { name, versionChoice: { case: 'version', value: { value: version } } },
-    metadata: { [SIGNATURE_DEF]: anyPack(SignatureDefMapSchema, SIGNATURES) },
+    metadata: { [SIGNATURE_DEF]: anyPack(SignatureDefMapSchema, signaturesOf(behaviour)) },
   });
 }
 

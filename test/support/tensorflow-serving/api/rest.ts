@@ -7,7 +7,7 @@ import { type ModelSpec, ModelSpecSchema } from '../gen/tensorflow_serving/apis/
 import type { ModelServer } from '../model-server.ts';
 import type { ApiContext } from './context.ts';
 import { infer } from './inference.ts';
-import { getModelMetadata, SIGNATURE_DEF, SIGNATURES } from './model-metadata.ts';
+import { getModelMetadata, SIGNATURE_DEF, signaturesOf } from './model-metadata.ts';
 import { getModelStatus } from './model-status.ts';
 
 /** How the REST port is set up. */
@@ -131,10 +131,11 @@ function statusJson({ server }: ApiContext, modelSpec: ModelSpec): unknown {
 
 function metadataJson({ server }: ApiContext, spec: ModelSpec): unknown {
   const { modelSpec } = getModelMetadata(server, create(GetModelMetadataRequestSchema, { modelSpec: spec, metadataField: [SIGNATURE_DEF] }));
+  const signatures = signaturesOf(server.serving(spec).behaviour);
   const asProtobuf = { alwaysEmitImplicit: true, useProtoFieldName: true };
   return {
     model_spec: toJson(ModelSpecSchema, modelSpec ?? spec, asProtobuf),
-    metadata: { [SIGNATURE_DEF]: toJson(SignatureDefMapSchema, SIGNATURES, asProtobuf) },
+    metadata: { [SIGNATURE_DEF]: toJson(SignatureDefMapSchema, signatures, asProtobuf) },
   };
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { JsonValue } from '@bufbuild/protobuf';
 import { type CodeName, isCodeName } from './status.ts';
 
 /**
@@ -28,6 +29,8 @@ export interface Behaviour {
   latency_ms_p99?: number;
   /** First number of every prediction, 0..1; the second is the rest to 1; default 0.75. */
   score?: number;
+  /** Its signatures by name, in protobuf's JSON, as REST's `/metadata` shows them; default: `serving_default`, rows of any length in, two numbers a row out. */
+  signatures?: Record<string, JsonValue>;
 }
 
 /** File name of {@link Behaviour} in a version's folder. */
