@@ -8,6 +8,7 @@ import { MlflowPlane } from '../../src/adapters/control-planes/mlflow/plane.ts';
 import { mlflowConfig, mlflowKeys } from '../../src/adapters/control-planes/mlflow/schema.ts';
 import { createMlflowSource } from '../../src/adapters/sources/mlflow/index.ts';
 import { mlflowSchema } from '../../src/adapters/sources/mlflow/schema.ts';
+import { compareSignatures, type ModelSignature } from '../../src/domain/signature.ts';
 import type { RetentionView } from '../../src/web/api.ts';
 import { all, reach } from '../contract/control-plane.ts';
 import { type RealMlflow, startMlflow } from '../support/mlflow/real-mlflow.ts';
@@ -172,6 +173,87 @@ describe('with a real MLflow', () => {
     ]);
     await source.close();
   });
+
+  it('a target whose logged signature cannot take the requests of today is refused, and nothing is touched', async () => {
+    const model = 'guarded-by-signature';
+    const amount = { type: 'double', name: 'amount', required: true };
+    await mlflow.ask({ do: 'register', model, metrics: {}, inputs: [amount, { type: 'string', name: 'currency', required: true }] });
+    await mlflow.ask({ do: 'register', model, metrics: {}, inputs: [amount] });
+    await mlflow.ask({ do: 'set_alias', model, alias: 'champion', version: '2' });
+    await using stage = await setStageFromFiles({
+      model: { control_plane: 'registry', plane: { registered_model: model, alias: 'champion', model: served } },
+      more: { controlPlanes: [{ name: 'registry', mlflow: { url: mlflow.url, actuator: 'tfs' } }] },
+    });
+    const daemon = await stage.startDaemon();
+
+    await until('the decision', async () => (await daemon.decisions()).some(({ reason }) => reason === 'incompatible_target'), {
+      seen: async () => await describeDaemon(daemon),
+    });
+
+    expect((await daemon.decisions()).find(({ reason }) => reason === 'incompatible_target')).toMatchObject({
+      decision: 'hold',
+      target: '1',
+      detail: 'version 1 cannot take the requests that 2 takes: input currency (string), which 1 needs, is unknown to 2',
+    });
+    expect(await daemon.rollbacks()).toEqual([]);
+    expect(await stage.servers[0]?.orders()).toEqual([]);
+    expect((await describeModel(model)).aliases).toEqual({ champion: '2' });
+  });
+
+  it('reads of logged models what MLflow itself enforces: it refuses what that refuses, and lets pass what that takes', async () => {
+    const column = (name: string, type: string, more: object = {}) => ({ name, type, required: true, ...more });
+    const tensor = (name: string, dtype: string, shape: readonly number[]) => ({ name, type: 'tensor', 'tensor-spec': { dtype, shape } });
+    const long = { type: 'long', required: true };
+    const schemas: readonly (readonly object[])[] = [
+      ...['integer', 'long', 'float', 'double', 'string', 'boolean', 'any'].map((type) => [column('a', type)]),
+      [column('a', 'double'), column('b', 'long')],
+      [column('a', 'double'), column('b', 'long', { required: false })],
+      [column('a', 'array', { items: { type: 'long' } })],
+      [column('a', 'array', { items: { type: 'double' } })],
+      [column('a', 'map', { values: { type: 'long' } })],
+      [column('a', 'object', { properties: { id: long } })],
+      [column('a', 'object', { properties: { id: long, nick: { type: 'string', required: false } } })],
+      [column('a', 'object', { properties: { id: long, nick: { type: 'string', required: true } } })],
+      [tensor('a', 'float64', [-1, 3])],
+      [tensor('a', 'float64', [-1, 4])],
+      [tensor('a', 'float64', [-1])],
+      [tensor('a', 'int64', [-1, 3])],
+      [tensor('a', 'float64', [-1, 3]), tensor('b', 'int64', [-1])],
+    ];
+    const model = 'enforced';
+    const plane = planeOn(mlflow.url);
+    const target = { model, plane: mlflowKeys.parse({}) };
+    const signatures: ModelSignature[] = [];
+    for (const [index, inputs] of schemas.entries()) {
+      await mlflow.ask({ do: 'register', model, metrics: {}, inputs });
+      const [found] = await plane.signatures(target, String(index + 1), ever);
+      signatures.push(found?.signature as ModelSignature);
+    }
+    const refused: string[] = [];
+    const wrong: string[] = [];
+    const typeOf = (inputs: readonly object[]): string => (inputs[0] as { type: string }).type;
+    // MLflow looks into neither texts nor booleans: the model would get a list or an object in their place. An object it takes for a map, if its values fit.
+    const isUnread = (current: readonly object[], wanted: readonly object[]): boolean =>
+      ['array', 'map', 'object'].includes(typeOf(current)) && ['string', 'boolean', 'map'].includes(typeOf(wanted)) && typeOf(current) !== typeOf(wanted);
+    for (const [from, current] of schemas.entries()) {
+      for (const [to, wanted] of schemas.entries()) {
+        const [today, then] = [signatures[from], signatures[to]] as [ModelSignature, ModelSignature];
+        if (today.form !== then.form) continue;
+        const { requests } = compareSignatures({ version: 'today', signature: today }, { version: 'then', signature: then });
+        const { taken } = await mlflow.ask<{ taken: readonly (readonly [json: boolean, typed: boolean])[] }>({ do: 'enforce', current, target: wanted });
+        const pair = `${JSON.stringify(current)} on ${JSON.stringify(wanted)}: ${requests.join('; ')} ${JSON.stringify(taken)}`;
+        if (requests.length > 0) refused.push(pair);
+        const fails = taken.some((answers) => answers.includes(false));
+        if (requests.length > 0 && !fails && !isUnread(current, wanted)) wrong.push(`refused, and MLflow takes all of it: ${pair}`);
+        // Nearly all requests come as JSON.
+        if (requests.length === 0 && !taken.every(([json]) => json) && typeOf(current) !== 'any') wrong.push(`let pass, and MLflow refuses it: ${pair}`);
+      }
+    }
+
+    expect(wrong).toEqual([]);
+    expect(refused.length).toBeGreaterThan(100);
+    await plane.close();
+  }, 300_000);
 
   it('answers odd calls as the double does', async () => {
     await mlflow.ask({ do: 'register', model: 'odd', metrics: {} });

@@ -92,6 +92,16 @@ export class MlflowClient {
     }
   }
 
+  /** The file MLmodel of a version, `null` where there is none; the server reads it from the artifact store with its own rights. */
+  async modelFile(name: string, version: string, signal: AbortSignal): Promise<string | null> {
+    const path = 'model-versions/get-artifact';
+    const query = new URLSearchParams({ name, version, path: 'MLmodel' }).toString();
+    const answer = await this.#request('GET', path, `${this.#address(path, '')}?${query}`, reading(name), signal);
+    if (answer.status === 200) return answer.body;
+    if (answer.status === 404) return null;
+    throw this.#failure('GET', path, answer, reading(name));
+  }
+
   /** Newest first. `pages`: how many pages of 500 at most. */
   async versions(name: string, pages: number, signal: AbortSignal): Promise<readonly MlflowVersion[]> {
     const found: MlflowVersion[] = [];
@@ -190,13 +200,18 @@ export class MlflowClient {
     body?: object,
     query = '',
   ): Promise<z.output<T>> {
+    const answer = await this.#request(method, path, `${this.#address(path)}${query}`, kind, signal, body);
+    return this.#read(method, path, answer, schema, kind);
+  }
+
+  async #request(method: string, path: string, url: string, kind: CallKind, signal: AbortSignal, body?: object): Promise<HttpResponse> {
     if (this.#isClosed) throw new MlflowError('permanent', `MLflow ${this.name}: the connection is closed`);
     const startedMs = performance.now();
     let answer: HttpResponse;
     try {
       answer = await this.#http.request({
         method,
-        url: `${this.#address(path)}${query}`,
+        url,
         headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
         body: body === undefined ? undefined : JSON.stringify(body),
         signal,
@@ -208,22 +223,23 @@ export class MlflowClient {
       throw fromTransport(error, kind);
     }
     this.#deps.onRequest(path.startsWith('logged-models/') ? 'logged-models/get' : path, String(answer.status), performance.now() - startedMs);
-    return this.#read(method, path, answer, schema, kind);
+    return answer;
   }
 
   #read<T extends z.ZodType>(method: string, path: string, answer: HttpResponse, schema: T, kind: CallKind): z.output<T> {
+    if (answer.status < 200 || answer.status >= 300) throw this.#failure(method, path, answer, kind);
+    const parsed = schema.safeParse(parseJson(answer.body));
+    if (parsed.success) return parsed.data;
+    // The server said yes: a write has happened, whatever it says beside it.
+    throw new MlflowError(
+      kind.writes ? 'indeterminate' : 'permanent',
+      `MLflow ${this.name}: ${method} ${path} answered ${answer.status}, but not as MLflow does; is this the address of an MLflow server, without a login page before it?`,
+    );
+  }
+
+  #failure(method: string, path: string, answer: HttpResponse, kind: CallKind): MlflowError {
     const who = `MLflow ${this.name}: ${method} ${path} answered ${answer.status}`;
-    const json = parseJson(answer.body);
-    if (answer.status >= 200 && answer.status < 300) {
-      const parsed = schema.safeParse(json);
-      if (parsed.success) return parsed.data;
-      // The server said yes: a write has happened, whatever it says beside it.
-      throw new MlflowError(
-        kind.writes ? 'indeterminate' : 'permanent',
-        `${who}, but not as MLflow does; is this the address of an MLflow server, without a login page before it?`,
-      );
-    }
-    const failure = failureAnswer.safeParse(json);
+    const failure = failureAnswer.safeParse(parseJson(answer.body));
     const errorCode = failure.success ? failure.data.error_code : null;
     const said = this.#http
       .redact(failure.success ? failure.data.message : '')
@@ -231,12 +247,12 @@ export class MlflowClient {
       .slice(0, longestQuote);
     const words = `${who}${errorCode === null ? '' : ` ${errorCode}`}${said === '' ? '' : `: ${said}`}${advice(answer.status, errorCode, kind)}`;
     const retryAfterMs = parseRetryAfter(answer.headers['retry-after'], this.#deps.clock.nowMs());
-    throw new MlflowError(classOfAnswer(answer.status, errorCode, kind), words, { errorCode, ...(retryAfterMs === null ? {} : { retryAfterMs }) });
+    return new MlflowError(classOfAnswer(answer.status, errorCode, kind), words, { errorCode, ...(retryAfterMs === null ? {} : { retryAfterMs }) });
   }
 
-  #address(path: string): string {
+  #address(path: string, api = 'api/2.0/mlflow/'): string {
     const url = new URL(this.#base);
-    url.pathname = `${url.pathname.replace(/\/+$/, '')}/api/2.0/mlflow/${path}`;
+    url.pathname = `${url.pathname.replace(/\/+$/, '')}/${api}${path}`;
     return url.href;
   }
 }

@@ -11,6 +11,14 @@ export class ApiFailure extends Error {
   }
 }
 
+/** An answer that is a file. */
+export class Artifact {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
 export type Behaviour = {
   /** As servers before the fix: an alias of a deleted version stays and leads nowhere. */
   danglingAliases: boolean;
@@ -61,6 +69,13 @@ export function answer(state: RegistryState, behaviour: Behaviour, call: Call): 
       version.deleted = true;
       if (!behaviour.danglingAliases) for (const [alias, to] of model.aliases) if (to === version.version) model.aliases.delete(alias);
       return {};
+    }
+    case 'GET /model-versions/get-artifact': {
+      const version = versionOf(modelOf(state, text(call.query.get('name'), 'name')), text(call.query.get('version'), 'version'));
+      const path = text(call.query.get('path'), 'path');
+      if (path !== 'MLmodel' || version.modelFile === null)
+        throw missing(`No such artifact: '1/models/${version.source.replace('models:/', '')}/artifacts/${path}'`);
+      return new Artifact(version.modelFile);
     }
     case 'GET runs/get': {
       const run = state.runs.get(text(call.query.get('run_id'), 'run_id'));

@@ -7,6 +7,8 @@ export type VersionRecord = {
   stage: string;
   runId: string;
   source: string;
+  /** The file MLmodel among its artifacts. */
+  modelFile: string | null;
   readonly tags: Map<string, string>;
   deleted: boolean;
 };
@@ -39,7 +41,7 @@ export class RegistryState {
   /** Registers the next version, logged by a run of its own with these metrics. */
   register(
     name: string,
-    options: { metrics?: Readonly<Record<string, number>>; createdMs?: number; tags?: Readonly<Record<string, string>> } = {},
+    options: { metrics?: Readonly<Record<string, number>>; createdMs?: number; tags?: Readonly<Record<string, string>>; modelFile?: string } = {},
   ): VersionRecord {
     const { versions } = this.model(name);
     // Numbers of deleted versions are not used again.
@@ -55,6 +57,7 @@ export class RegistryState {
       stage: 'None',
       runId: run.id,
       source: `models:/${modelId}`,
+      modelFile: options.modelFile ?? null,
       tags: new Map(Object.entries(options.tags ?? {})),
       deleted: false,
     };

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { ApiFailure, answer, type Behaviour, type Call } from './api.ts';
+import { ApiFailure, Artifact, answer, type Behaviour, type Call } from './api.ts';
 import { RegistryState } from './registry-state.ts';
 
 /** As MLflow's basic-auth app has them; each includes those before it. */
@@ -93,6 +93,7 @@ export class MlflowServer implements AsyncDisposable {
       const result = answer(this.state, this.behaviour, { method, path, query: url.searchParams, body });
       entry?.fault.meanwhile?.();
       if (entry?.fault.loseAnswer === true) return void request.socket.destroy();
+      if (result instanceof Artifact) return void response.writeHead(200, { 'Content-Type': 'text/plain' }).end(result.text);
       response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(result));
     } catch (error) {
       const failure = error instanceof ApiFailure ? error : new ApiFailure(500, 'INTERNAL_ERROR', String(error));

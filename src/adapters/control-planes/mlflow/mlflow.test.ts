@@ -412,3 +412,47 @@ describe('the page of a version', () => {
     await plane.close();
   });
 });
+
+describe('signatures in MLflow', () => {
+  const columns = (...names: string[]) => `signature:\n  inputs: '${JSON.stringify(names.map((name) => ({ type: 'double', name, required: true })))}'\n`;
+
+  it('are read once from the file MLmodel of a version, by its name in MLflow', async () => {
+    await using server = await MlflowServer.start();
+    server.state.register('fraud', { modelFile: columns('amount') });
+    const plane = planeAt(server.url);
+    const mapped = { model: 'fraud-detector', plane: mlflowKeys.parse({ registered_model: 'fraud', registry_version: 'fraud-(\\d+)' }) };
+
+    const found = await plane.signatures(mapped, 'fraud-1', ever);
+    await plane.signatures(mapped, 'fraud-1', ever);
+
+    expect(found).toMatchObject([{ endpoint: new URL(server.url).host, signature: { signatures: { '': { inputs: { amount: { type: 'double' } } } } } }]);
+    expect(server.calls).toEqual(['GET /model-versions/get-artifact']);
+    expect(await plane.signatures(mapped, 'churn-1', ever)).toEqual([]);
+    await plane.close();
+  });
+
+  it('are not known of a version without one, without MLmodel, that is gone, or whose MLmodel is not understood', async () => {
+    await using server = await MlflowServer.start();
+    for (const modelFile of ['flavors: {}\n', undefined, "signature:\n  inputs: 'no JSON'\n"])
+      server.state.register('fraud', modelFile === undefined ? {} : { modelFile });
+    const plane = planeAt(server.url);
+
+    for (const version of ['1', '2', '3', '9'])
+      expect(await plane.signatures(target, version, ever)).toEqual([{ endpoint: new URL(server.url).host, signature: null }]);
+    await plane.close();
+  });
+
+  it('cannot be read without the right to, or while MLflow fails', async () => {
+    await using server = await MlflowServer.start();
+    server.state.register('fraud', { modelFile: columns('amount') });
+    server.token = secret;
+    const plane = planeAt(server.url);
+    await expect(plane.signatures(target, '1', ever)).rejects.toMatchObject({ name: 'PlaneError', class: 'auth' });
+
+    server.token = null;
+    server.fail({ route: /get-artifact/, reply: { status: 503, body: '{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}' } });
+    await expect(plane.signatures(target, '1', ever)).rejects.toMatchObject({ class: 'transient', message: expect.stringContaining('later') as string });
+    expect(await plane.signatures(target, '1', ever)).toMatchObject([{ signature: { form: 'columns by name' } }]);
+    await plane.close();
+  });
+});

@@ -1,9 +1,19 @@
 import { lookUp } from '../../../domain/lookup.ts';
 import type { Observation, VersionObservation } from '../../../domain/observation.ts';
-import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget, type VersionStore } from '../../../domain/ports.ts';
+import {
+  type ControlPlane,
+  type EndpointSignature,
+  type PlaneCapabilities,
+  type PlaneDeps,
+  PlaneError,
+  type PlaneTarget,
+  type VersionStore,
+} from '../../../domain/ports.ts';
+import type { ModelSignature } from '../../../domain/signature.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import type { MlflowVersion } from '../../mlflow/answers.ts';
 import { MlflowClient } from '../../mlflow/client.ts';
+import { parseSignature } from '../../mlflow/signature.ts';
 import { type AliasMutation, mutationOf, type TagsMutation } from './mutation.ts';
 import { namesOf, registryVersion } from './names.ts';
 import { checkStep, planSteps } from './plan.ts';
@@ -19,6 +29,7 @@ export class MlflowPlane implements ControlPlane {
   readonly #client: MlflowClient;
   readonly #deps: PlaneDeps;
   readonly #store: MlflowVersionStore;
+  readonly #signatures = new Map<string, ModelSignature>();
   #isClosed = false;
 
   constructor(config: MlflowConfig, deps: PlaneDeps) {
@@ -84,6 +95,30 @@ export class MlflowPlane implements ControlPlane {
   origin(target: PlaneTarget, version: string): Readonly<Record<string, string>> {
     const registered = registryVersion(target, version);
     return registered === null ? {} : { mlflow: this.#client.versionPage(namesOf(target).registeredModel, registered) };
+  }
+
+  /** What does not change of a version is read once. */
+  async signatures(target: PlaneTarget, version: string, signal: AbortSignal): Promise<readonly EndpointSignature[]> {
+    const registered = registryVersion(target, version);
+    if (registered === null) return [];
+    const { registeredModel } = namesOf(target);
+    const key = JSON.stringify([registeredModel, registered]);
+    const known = this.#signatures.get(key);
+    const signature = known === undefined ? await this.#signatureOf(registeredModel, registered, signal) : known;
+    // One that is not there yet may still be uploaded.
+    if (signature !== null) this.#signatures.set(key, signature);
+    return [{ endpoint: this.#client.name, signature }];
+  }
+
+  async #signatureOf(model: string, version: string, signal: AbortSignal): Promise<ModelSignature | null> {
+    const file = await this.#client.modelFile(model, version, signal);
+    if (file === null) return null;
+    try {
+      return parseSignature(file);
+    } catch (cause) {
+      this.#deps.log.warn({ model, version, err: cause }, 'MLmodel holds a signature that is not understood; it is not compared');
+      return null;
+    }
   }
 
   async close(): Promise<void> {
