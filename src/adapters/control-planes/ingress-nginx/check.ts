@@ -1,15 +1,18 @@
 import type { Observation } from '../../../domain/observation.ts';
 import type { Step, StepCheck } from '../../../domain/step.ts';
+import { checkPause, gitOpsMutationOf } from '../../kubernetes/gitops-steps.ts';
 import { isSameSettings, settingsText } from './canary-rules.ts';
 import { mutationOf } from './mutation.ts';
-import { truthOf, writerOf } from './observed.ts';
+import { truthOf } from './observed.ts';
 
 /** Whether a step is still in force, and old enough for every worker to have it: the controller says nothing of weights. */
 export function checkStep(step: Step, now: Observation, sinceMs: number, settleMs: number): StepCheck {
-  const mutation = mutationOf(step);
-  if (mutation === null) return { kind: 'failed', detail: `${step.name}: no mutation` };
   const endpoint = now.endpoints.find((candidate) => candidate.endpoint === step.endpoint);
   if (endpoint === undefined) return { kind: 'failed', detail: `${step.endpoint} is gone` };
+  const pause = gitOpsMutationOf(step);
+  if (pause !== null) return checkPause(pause, truthOf(endpoint).gitops ?? undefined);
+  const mutation = mutationOf(step);
+  if (mutation === null) return { kind: 'failed', detail: `${step.name}: no mutation` };
   const { primary, canary, no_canary: reason } = truthOf(endpoint);
   const what = `ingress ${mutation.namespace}/${mutation.canary}`;
   if (primary.uid !== mutation.primary_uid) return { kind: 'failed', detail: `${step.endpoint} was deleted and created anew` };
@@ -23,7 +26,7 @@ export function checkStep(step: Step, now: Observation, sinceMs: number, settleM
   if (!isSameSettings(canary.settings, mutation.after))
     return {
       kind: 'reverted',
-      detail: `${what} was changed by ${writerOf(now) ?? 'someone else'}: it has ${settingsText(canary.settings)}, expected ${settingsText(mutation.after)}`,
+      detail: `${what} was changed by ${endpoint.writer ?? 'someone else'}: it has ${settingsText(canary.settings)}, expected ${settingsText(mutation.after)}`,
     };
   if (sinceMs < settleMs) return { kind: 'progressing', detail: `${what}: waiting for the controller and its workers to follow` };
   return { kind: 'converged', detail: `${what} has ${settingsText(canary.settings)}; ingress-nginx says nothing of it, the smoke test and the metrics do` };

@@ -1,4 +1,5 @@
-import type { EndpointObservation, Observation, Share, VersionObservation } from '../../../domain/observation.ts';
+import type { EndpointObservation, Share } from '../../../domain/observation.ts';
+import type { GitOpsState } from '../../kubernetes/gitops-state.ts';
 import { type CanarySettings, canaryRules } from './canary-rules.ts';
 
 /** One Ingress with what it leads to. */
@@ -12,24 +13,14 @@ export type IngressTruth = {
   readonly canary: (Side & { readonly settings: CanarySettings; readonly covers_all: boolean; readonly marks: Readonly<Record<string, string | null>> }) | null;
   /** Why there is no canary, where an Ingress of its name is there. */
   readonly no_canary: string | null;
+  /** Of the canary Ingress; `null`: there is none. */
+  readonly gitops: GitOpsState | null;
   /** For the plan's notes. */
   readonly notes: readonly string[];
 };
 
-/** `Observation.token` of this plane, as JSON. */
-export type Seen = {
-  readonly truth: IngressTruth;
-  readonly versions: readonly VersionObservation[];
-  /** Who wrote the canary's annotations last, other than rollbackd. */
-  readonly writer: string | null;
-};
-
 export function truthOf(endpoint: EndpointObservation): IngressTruth {
   return endpoint.config as IngressTruth;
-}
-
-export function writerOf(observation: Observation): string | null {
-  return (JSON.parse(observation.token ?? '{"writer":null}') as Seen).writer;
 }
 
 /** What is shown for a canary that only a header or a cookie leads to: how many send it is not known, and that it serves must be. */

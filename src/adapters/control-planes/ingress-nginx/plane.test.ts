@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { anApplication, applicationCrd } from '../../../../test/support/kubernetes/argo-cd.ts';
 import { IngressNginx } from '../../../../test/support/kubernetes/ingress-nginx.ts';
 import { type KubernetesStage, setKubernetesStage } from '../../../../test/support/kubernetes/plane-stage.ts';
 import { anEndpointSlice, anIngress } from '../../../../test/support/kubernetes/traffic-objects.ts';
@@ -295,7 +296,7 @@ describe('ingress_nginx', () => {
     await annotate({ 'canary-weight': '50' });
     expect(await checked(step)).toMatchObject({
       kind: 'reverted',
-      detail: expect.stringMatching(/was changed by \S+: it has canary-weight "50", expected canary-weight "0"/),
+      detail: expect.stringMatching(/was changed by \S+ \(Update, \S+\): it has canary-weight "50", expected canary-weight "0"/),
     });
   });
 
@@ -405,6 +406,43 @@ describe('ingress_nginx', () => {
     await setup.kubernetes.client.merge(canaryPath, { metadata });
 
     expect((await observe()).refusals).toEqual([expect.stringContaining(words)]);
+  });
+
+  it('pauses Flux on the canary first where that is wished, and resumes it when it is unpinned', async () => {
+    await anew({ canary: { canary: 'true', 'canary-weight': '10' }, config: { gitops: 'pause' } });
+    await setup.kubernetes.client.merge(canaryPath, {
+      metadata: { labels: { 'kustomize.toolkit.fluxcd.io/name': 'shop', 'kustomize.toolkit.fluxcd.io/namespace': 'flux' } },
+    });
+
+    const steps = await reach(setup, all('6'));
+
+    expect(steps.map(({ phase, name }) => [phase, name.split(' ')[0]])).toEqual([
+      ['stage', 'pause'],
+      ['switch', 'set'],
+    ]);
+    expect(await annotations()).toMatchObject({ 'kustomize.toolkit.fluxcd.io/reconcile': 'disabled', [`${prefix}canary-weight`]: '0' });
+    expect((await observe()).pinned).toBe(true);
+    await reach(setup, { kind: 'unpin' });
+    expect(await observe()).toMatchObject({ pinned: false, serving: [{ version: '6', share: 1 }] });
+    expect(await rules()).toMatchObject({ 'canary-weight': '0' });
+  });
+
+  it('pauses the Argo CD Application that has the canary', async () => {
+    await anew({ canary: { canary: 'true', 'canary-weight': '10' }, config: { gitops: 'pause', argocd_namespace: 'shop' } });
+    await setup.kubernetes.installCrd(applicationCrd);
+    await setup.kubernetes.client.create(
+      anApplication({ metadata: { namespace: 'shop' }, resources: [{ kind: 'Ingress', name: 'fraud-canary', namespace: 'shop' }] }),
+    );
+    await setup.kubernetes.client.merge(canaryPath, {
+      metadata: { annotations: { 'argocd.argoproj.io/tracking-id': 'shop:networking.k8s.io/Ingress:shop/fraud-canary' } },
+    });
+
+    const [pause] = await reach(setup, all('6'));
+
+    expect(pause?.name).toContain('pause Argo CD application shop/shop');
+    const { spec } = await setup.kubernetes.client.get('/apis/argoproj.io/v1alpha1/namespaces/shop/applications/shop');
+    expect((spec as { syncPolicy?: { automated?: unknown } }).syncPolicy?.automated ?? null).toBeNull();
+    expect((await rules())['canary-weight']).toBe('0');
   });
 
   it('tells what the admission webhook says, and tries again only when it is away', async () => {

@@ -3,9 +3,11 @@ import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, 
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { outcomeOf } from '../../kubernetes/errors.ts';
+import { type GitOpsView, readGitOps } from '../../kubernetes/gitops-state.ts';
+import { applyPause, gitOpsMutationOf, withPauses } from '../../kubernetes/gitops-steps.ts';
 import { annotate, guardedPatch, marks } from '../../kubernetes/guarded-patch.ts';
 import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
-import { judgeOwners, lastWriterOf } from '../../kubernetes/owners.ts';
+import { lastWriterOf, writerSince } from '../../kubernetes/owners.ts';
 import { endpointSlices, readyEndpoints } from '../../kubernetes/ready-endpoints.ts';
 import { lackingRights, rightsOf } from '../../kubernetes/rights.ts';
 import { conflict, rejected } from '../answers.ts';
@@ -15,7 +17,7 @@ import { checkStep } from './check.ts';
 import { type Ingress, type Routing, readIngress, routingOf } from './ingress.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
 import { neighbourFaults } from './neighbours.ts';
-import { type IngressTruth, type Seen, type Side, sharesOf } from './observed.ts';
+import { type IngressTruth, type Side, sharesOf, truthOf } from './observed.ts';
 import { planSteps } from './plan.ts';
 import { type IngressNginxConfig, type IngressNginxKeys, ingressNginxKeys } from './schema.ts';
 
@@ -48,22 +50,36 @@ export class IngressNginxPlane implements ControlPlane {
     const names = namesOf(target, keys);
     const atMs = this.#deps.clock.nowMs();
     const pair = await this.#read(keys, names, signal);
-    const truth = this.#truth(keys, names, pair);
+    const owners = await this.#owners(keys, names, pair, signal);
+    const truth: IngressTruth = { ...this.#truth(keys, names, pair), gitops: owners?.state ?? null };
     const sides = truth.canary === null ? [truth.primary] : [truth.primary, truth.canary];
     const versions = await Promise.all(sides.map(async (side) => await this.#lookAt(side, keys, signal)));
     const serving = sharesOf(truth);
-    const meta = pair.canaryObject?.metadata;
-    const seen: Seen = { truth, versions, writer: meta === undefined ? null : lastWriterOf(meta, ['metadata', 'annotations']) };
-    const endpoint: EndpointObservation = { endpoint: `ingress ${keys.namespace}/${names.primary}`, versions, serving, routes: {}, config: truth };
-    const refusals = options.thorough ? await this.#refusals(keys, pair, truth, signal) : [];
-    return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(seen), pinned: false, refusals };
+    const endpoint: EndpointObservation = {
+      endpoint: `ingress ${keys.namespace}/${names.primary}`,
+      versions,
+      serving,
+      routes: {},
+      config: truth,
+      ...this.#writer(pair),
+    };
+    const token = JSON.stringify({ truth, versions });
+    const observation = { atMs, endpoints: [endpoint], versions, serving, token, pinned: (owners?.state.paused.length ?? 0) > 0, refusals: [] };
+    if (!options.thorough) return observation;
+    const refusals = [...(owners?.refusals ?? []), ...(await this.#refusals(keys, pair, truth, signal))];
+    return { ...observation, refusals, notes: owners?.notes ?? [] };
   }
 
   plan(_target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {
-    return planSteps(observation, desired);
+    const plan = planSteps(observation, desired);
+    const [endpoint] = observation.endpoints;
+    const state = endpoint === undefined ? null : truthOf(endpoint).gitops;
+    return endpoint === undefined || state === null ? plan : withPauses(plan, desired, endpoint.endpoint, state);
   }
 
   async apply(target: PlaneTarget, step: Step, options: Options, signal: AbortSignal): Promise<ApplyOutcome> {
+    const pause = gitOpsMutationOf(step, options.inverse);
+    if (pause !== null) return await applyPause(this.#client, pause, options.opId, signal);
     const mutation = mutationOf(step, options.inverse);
     if (mutation === null) return { kind: 'already', detail: 'there is nothing to take back' };
     try {
@@ -109,6 +125,27 @@ export class IngressNginxPlane implements ControlPlane {
     return { primary, canary, canaryObject, routing };
   }
 
+  /** Who keeps the canary as git has it. */
+  async #owners(keys: IngressNginxKeys, names: ReturnType<typeof namesOf>, { canaryObject: object }: Pair, signal: AbortSignal): Promise<GitOpsView | null> {
+    if (object === null) return null;
+    const path = resourcePath(ingresses, keys.namespace, names.canary);
+    return await readGitOps(
+      this.#client,
+      { object, path, kind: 'Ingress', namespace: keys.namespace, what: `ingress ${keys.namespace}/${names.canary}` },
+      this.#config,
+      signal,
+    );
+  }
+
+  /** Who wrote the weight since rollbackd did, or else any annotation. */
+  #writer({ canaryObject }: Pair): Pick<EndpointObservation, 'writer'> {
+    const meta = canaryObject?.metadata;
+    if (meta === undefined) return {};
+    const writer =
+      writerSince(meta, ['metadata', 'annotations', `${this.#config.annotations_prefix}/canary-weight`]) ?? writerSince(meta, ['metadata', 'annotations']);
+    return writer === null ? {} : { writer };
+  }
+
   #settings({ annotations }: Pick<Ingress, 'annotations'>): ReturnType<typeof canarySettings> {
     return canarySettings(annotations, this.#config.annotations_prefix);
   }
@@ -117,7 +154,7 @@ export class IngressNginxPlane implements ControlPlane {
     const { versionOf } = versionNames(keys);
     const sideOf = ({ name, uid }: Ingress, service: string): Side => ({ name, uid, service, version: versionOf(service) });
     const side = { ...sideOf(primary, routing.primaryService), is_sticky: hasCookieAffinity(primary.annotations, this.#config.annotations_prefix) };
-    const base = { namespace: keys.namespace, primary: side };
+    const base = { namespace: keys.namespace, primary: side, gitops: null };
     if (canary === null || canaryObject === null) return { ...base, canary: null, no_canary: null, notes: [] };
     const what = `ingress ${keys.namespace}/${names.canary}`;
     const settings = this.#settings(canary);
@@ -141,16 +178,11 @@ export class IngressNginxPlane implements ControlPlane {
         marks: Object.fromEntries(Object.values(marks).map((mark) => [mark, annotations.get(mark) ?? null])),
       },
       no_canary: null,
-      notes: [...misreadings.map((text) => `${what}: ${text}`), ...judgeOwners(canaryObject.metadata, this.#config.gitops, what).notes],
+      notes: misreadings.map((text) => `${what}: ${text}`),
     };
   }
 
-  async #refusals(
-    keys: IngressNginxKeys,
-    { primary, canary, canaryObject, routing }: Pair,
-    truth: IngressTruth,
-    signal: AbortSignal,
-  ): Promise<readonly string[]> {
+  async #refusals(keys: IngressNginxKeys, { primary, canary, routing }: Pair, truth: IngressTruth, signal: AbortSignal): Promise<readonly string[]> {
     const what = `ingress ${keys.namespace}/${primary.name}`;
     const { items } = await this.#client.list(resourcePath(ingresses, keys.namespace), {}, signal);
     const others = items
@@ -162,8 +194,6 @@ export class IngressNginxPlane implements ControlPlane {
       refusals.push(
         `${what}: Services ${truth.primary.service} and ${truth.canary.service} are both version ${truth.primary.version}; name each under plane.versions`,
       );
-    if (canary !== null && canaryObject !== null)
-      refusals.push(...judgeOwners(canaryObject.metadata, this.#config.gitops, `ingress ${keys.namespace}/${canary.name}`).refusals);
     return refusals;
   }
 

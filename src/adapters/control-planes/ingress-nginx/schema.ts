@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import { duration, flag, text, wholeNumber } from '../../../config/scalars.ts';
 import { kubernetesAccess, kubernetesAccessCheck } from '../../kubernetes/access.ts';
-import { gitopsPolicy } from '../resource-patch.ts';
+import { gitopsKeys } from '../../kubernetes/gitops-state.ts';
 import { versionNameCheck, versionNameKeys } from '../version-names.ts';
 
 /** What stands under `ingress_nginx` of a control plane. */
 export const ingressNginxConfig = z
   .strictObject({
     ...kubernetesAccess.shape,
-    gitops: gitopsPolicy,
+    ...gitopsKeys,
     annotations_prefix: text({ min: 1, expected: 'the prefix of annotations, without a slash at its end' }).default('nginx.ingress.kubernetes.io').meta({
       description: 'What the controller’s flag --annotations-prefix says. Default: nginx.ingress.kubernetes.io.',
     }),
