@@ -4,7 +4,7 @@ import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, 
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../domain/step.ts';
 import type { Action, ObservationAnswer } from './action-contract.ts';
 import { actionPlaneKeys } from './action-contract.ts';
-import { conflict, refused, rejected } from './answers.ts';
+import { conflict, notSent, refused, rejected } from './answers.ts';
 import { combine, describeServing, isServedAlone } from './observed.ts';
 
 /** How the other side is reached. */
@@ -101,7 +101,7 @@ export class ActionPlane implements ControlPlane {
     } catch (cause) {
       // `act` answers; what is thrown was thrown before it.
       if (signal.aborted) return rejected('transient', 'aborted before anything was sent');
-      if (cause instanceof PlaneError) return rejected(cause.class, `${cause.message}; nothing was sent`);
+      if (cause instanceof PlaneError) return notSent(cause);
       return rejected('permanent', cause instanceof Error ? cause.message : String(cause));
     }
   }

@@ -1,3 +1,4 @@
+import type { PlaneError } from '../../domain/ports.ts';
 import type { ApplyOutcome, ErrorClass, PlanResult } from '../../domain/step.ts';
 
 /** Answers of `plan` and `apply` that every plane gives, in one word each. */
@@ -19,4 +20,10 @@ export function indeterminate(detail: string): ApplyOutcome {
 /** It did not happen. */
 export function rejected(errorClass: ErrorClass, detail: string): ApplyOutcome {
   return { kind: 'rejected', class: errorClass, detail };
+}
+
+/** What was thrown before anything was sent; a reading whose answer is open may simply be asked again. */
+export function notSent(error: PlaneError): ApplyOutcome {
+  if (error.class === 'conflict') return conflict(error.message);
+  return rejected(error.class === 'indeterminate' ? 'transient' : error.class, error.message);
 }

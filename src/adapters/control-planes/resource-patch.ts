@@ -72,11 +72,7 @@ async function send(
 function notSent(error: unknown, signal: AbortSignal): ApplyOutcome {
   if (signal.aborted) return { kind: 'rejected', class: 'transient', detail: 'aborted before anything was sent' };
   if (!(error instanceof KubernetesError)) throw error;
-  // Nothing was written: an unanswered reading may simply be tried again.
-  const errorClass = error.class === 'indeterminate' ? 'transient' : error.class;
-  return errorClass === 'conflict'
-    ? { kind: 'conflict', class: 'conflict', detail: error.message }
-    : { kind: 'rejected', class: errorClass, detail: error.message };
+  return outcomeOf(error);
 }
 
 /**

@@ -1,10 +1,11 @@
 import type { Clock, Log } from '../../domain/ports.ts';
 import { createHttpClient, type HttpClient, type HttpResponse, type HttpStream } from '../http/client.ts';
+import { classOfReading } from '../http/error-class.ts';
 import { HttpError } from '../http/http-error.ts';
 import { parseRetryAfter } from '../http/retry-after.ts';
 import type { KubernetesAccess } from './access.ts';
 import type { Connection, ConnectionSource } from './connection.ts';
-import { classOfStatus, fromHttpError, isStatus, KubernetesError, type ServerStatus } from './errors.ts';
+import { classOfAnswer, fromHttpError, isStatus, KubernetesError, type ServerStatus } from './errors.ts';
 import { InCluster, serviceAccountFolder } from './in-cluster.ts';
 import { Kubeconfig } from './kubeconfig.ts';
 import { type KubernetesObject, kubernetesList, kubernetesObject, statusObject } from './object.ts';
@@ -35,7 +36,8 @@ export type AccessQuestion = {
 
 /**
  * The few calls rollbackd needs of an API server. Paths start with `/api` or `/apis` (`resourcePath`). Every failure is a `KubernetesError` with its
- * class; an abort before an answer rejects with the signal's reason for reads, and is `indeterminate` for writes that were under way.
+ * class; an abort before an answer rejects with the signal's reason for reads, and is `indeterminate` for writes that were under way. A reading is
+ * never `indeterminate`: it may simply be asked again.
  */
 export interface KubernetesClient {
   get(path: string, signal: AbortSignal): Promise<KubernetesObject>;
@@ -185,7 +187,7 @@ class RestClient implements KubernetesClient {
       return await http.stream({ method: 'GET', url: `${connection.server}${path}${searchOf(query)}`, headers, timeoutMs: this.#access.timeout, signal });
     } catch (error) {
       signal.throwIfAborted();
-      throw fromHttpError(error, `GET ${path}`);
+      throw fromHttpError(error, 'GET', path);
     }
   }
 
@@ -272,7 +274,7 @@ class RestClient implements KubernetesClient {
     } catch (error) {
       told(error instanceof HttpError ? error.code : 'ERROR');
       if (call.method === 'GET') signal.throwIfAborted();
-      throw fromHttpError(error, `${call.method} ${call.path}`);
+      throw fromHttpError(error, call.method, call.path);
     } finally {
       this.#let(line);
     }
@@ -312,7 +314,8 @@ class RestClient implements KubernetesClient {
 
   #refusal(call: Call, answer: HttpResponse, redact: (text: string) => string): KubernetesError {
     const status = statusOf(answer.body);
-    const errorClass = classOfStatus(answer.status, status);
+    const classed = classOfAnswer(answer.status, status);
+    const errorClass = call.method === 'GET' ? classOfReading(classed) : classed;
     const said = redact(status.message).replaceAll(/\s+/g, ' ').trim();
     const hint = hintFor(answer.status, errorClass, status);
     const retryAfterMs = parseRetryAfter(answer.headers['retry-after'], this.#deps.clock.nowMs()) ?? status.retryAfterMs;
@@ -325,7 +328,10 @@ class RestClient implements KubernetesClient {
 }
 
 function unexpected(what: string, expected: string): KubernetesError {
-  return new KubernetesError('indeterminate', `kubernetes: ${what}: the answer is not ${expected}; is this address an API server?`);
+  return new KubernetesError(
+    what.startsWith('GET ') ? 'permanent' : 'indeterminate',
+    `kubernetes: ${what}: the answer is not ${expected}; is this address an API server?`,
+  );
 }
 
 const maxSaid = 1_000;

@@ -1,5 +1,6 @@
 import { PlaneError } from '../../domain/ports.ts';
 import type { ApplyOutcome, ErrorClass } from '../../domain/step.ts';
+import { classOfReading, classOfStatus, isNotConnected } from '../http/error-class.ts';
 import { HttpError } from '../http/http-error.ts';
 
 /** A failure of a call to an API server. */
@@ -34,26 +35,13 @@ export type ServerStatus = { readonly message: string; readonly reason: string |
  * Class of an answer other than 2xx, by the table of reference control-planes-serving 6.3. A 422 may also be a lost race: `guardedPatch` finds out.
  * @see https://kubernetes.io/docs/reference/using-api/api-concepts/ and apimachinery's `StatusReason`s
  */
-export function classOfStatus(status: number, { message, reason }: ServerStatus): ErrorClass {
-  switch (status) {
-    case 401:
-      return 'auth';
-    case 403:
-      return isDenial(message) ? 'permanent' : 'auth';
-    case 408:
-    case 410:
-    case 429:
-    case 502:
-    case 503:
-      return 'transient';
-    case 409:
-      return 'conflict';
-    case 500:
-      // The request did not get past admission, or the server says itself that it did nothing.
-      return /failed calling webhook/.test(message) || reason === 'ServerTimeout' ? 'transient' : 'indeterminate';
-    default:
-      return status >= 500 ? 'indeterminate' : 'permanent';
-  }
+export function classOfAnswer(status: number, { message, reason }: ServerStatus): ErrorClass {
+  if (status === 403 && isDenial(message)) return 'permanent';
+  // A watch or a page that is too old: begun anew, it goes on.
+  if (status === 410) return 'transient';
+  // The request did not get past admission, or the server says itself that it did nothing.
+  if (status === 500 && (/failed calling webhook/.test(message) || reason === 'ServerTimeout')) return 'transient';
+  return classOfStatus(status);
 }
 
 /** A 403 that no further right would mend: an admission webhook or policy, a quota, a namespace that goes away. */
@@ -61,8 +49,6 @@ function isDenial(message: string): boolean {
   return /denied (the )?request|exceeded quota|is being terminated/.test(message);
 }
 
-/** Connecting failed: nothing was sent. */
-const notConnected: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
 const distrusted: ReadonlySet<string> = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT',
@@ -76,7 +62,7 @@ const distrusted: ReadonlySet<string> = new Set([
 
 /** Class of a call without a whole answer. Whatever may have been sent may have been done. */
 export function classOfFailure(error: HttpError): ErrorClass {
-  if (notConnected.has(error.code)) return 'transient';
+  if (isNotConnected(error)) return 'transient';
   if (distrusted.has(error.code)) return 'auth';
   if (error.code === 'BAD_URL' || error.code === 'TOO_LARGE' || error.code === 'REDIRECT') return 'permanent';
   return 'indeterminate';
@@ -91,7 +77,9 @@ export function outcomeOf(error: unknown, detail?: string): ApplyOutcome {
   return { kind: 'rejected', class: error.class, detail: words };
 }
 
-export function fromHttpError(error: unknown, what: string): KubernetesError {
-  if (error instanceof HttpError) return new KubernetesError(classOfFailure(error), `kubernetes: ${what}: ${error.message}`, { cause: error });
-  throw error;
+/** @throws what is no `HttpError` */
+export function fromHttpError(error: unknown, method: string, path: string): KubernetesError {
+  if (!(error instanceof HttpError)) throw error;
+  const errorClass = classOfFailure(error);
+  return new KubernetesError(method === 'GET' ? classOfReading(errorClass) : errorClass, `kubernetes: ${method} ${path}: ${error.message}`, { cause: error });
 }

@@ -1,5 +1,6 @@
 import { PlaneError } from '../../domain/ports.ts';
 import type { ErrorClass } from '../../domain/step.ts';
+import { classOfReading, classOfStatus } from '../http/error-class.ts';
 import type { HttpError } from '../http/http-error.ts';
 
 /** What a call does: a write whose answer is lost may have happened. `right` is what its caller must have. */
@@ -50,9 +51,6 @@ export function fromTransport(error: HttpError, { writes }: CallKind): MlflowErr
  */
 export function classOfAnswer(status: number, errorCode: string | null, { writes }: CallKind): ErrorClass {
   if (errorCode === 'INVALID_STATE') return 'permanent';
-  if (status === 401 || status === 403) return 'auth';
-  if (status === 409) return 'conflict';
-  if (status === 408 || status === 429 || status === 502 || status === 503) return 'transient';
-  if (status >= 500) return writes ? 'indeterminate' : 'transient';
-  return 'permanent';
+  const errorClass = classOfStatus(status);
+  return writes ? errorClass : classOfReading(errorClass);
 }

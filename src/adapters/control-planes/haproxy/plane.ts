@@ -5,7 +5,7 @@ import type { EndpointObservation, Observation, Share, VersionObservation } from
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { FileReplaceError, replaceFile } from '../../files/replace-file.ts';
-import { conflict, indeterminate, refused, rejected } from '../answers.ts';
+import { conflict, indeterminate, notSent, refused, rejected } from '../answers.ts';
 import { combine, describeServing, isServedAlone } from '../observed.ts';
 import { parseMap, parseServersState, type ServerState, valueInFile, withServerStates, withValueInFile } from './node-state.ts';
 import { ask, faultIn } from './runtime-api.ts';
@@ -184,8 +184,7 @@ export class HaproxyPlane implements ControlPlane {
       }
     } catch (cause) {
       if (signal.aborted && !(cause instanceof PlaneError)) return rejected('transient', 'aborted before anything was sent');
-      if (cause instanceof PlaneError)
-        return cause.class === 'conflict' ? conflict(cause.message) : rejected(cause.class === 'indeterminate' ? 'transient' : cause.class, cause.message);
+      if (cause instanceof PlaneError) return notSent(cause);
       return rejected('permanent', cause instanceof Error ? cause.message : String(cause));
     }
   }

@@ -12,7 +12,7 @@ import { resourcePath } from '../../kubernetes/object.ts';
 import { lastWriterOf, writtenBy } from '../../kubernetes/owners.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
 import { lackingRights, pauseRights, rightsOf } from '../../kubernetes/rights.ts';
-import { conflict } from '../answers.ts';
+import { conflict, rejected } from '../answers.ts';
 import { checkStep } from './check.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
 import { colourSchema, endpointSliceSchema, podSchema, serviceSchema } from './objects.ts';
@@ -153,8 +153,9 @@ export class KubernetesServicePlane implements ControlPlane {
   async #changeService(target: PlaneTarget, mutation: Exclude<Mutation, { op: 'scale' }>, options: Options, signal: AbortSignal): Promise<ApplyOutcome> {
     const path = resourcePath(services, mutation.namespace, mutation.service);
     const read = await this.#client.find(path, signal);
-    if (read === null || read.metadata.uid !== mutation.uid)
-      return conflict(`service ${mutation.namespace}/${mutation.service} was deleted, or deleted and made anew`);
+    const what = `service ${mutation.namespace}/${mutation.service}`;
+    if (read === null) return rejected('permanent', `${what} is not there`);
+    if (read.metadata.uid !== mutation.uid) return conflict(`${what} was deleted and made anew`);
     const { label, from, to } = mutation;
     const selected = lookUp(parseObject(serviceSchema, read, 'service').spec.selector, label) ?? null;
     if (selected === to) return { kind: 'already', detail: `the Service already selects ${label}=${to}` };
@@ -187,8 +188,9 @@ export class KubernetesServicePlane implements ControlPlane {
   async #scale(mutation: Extract<Mutation, { op: 'scale' }>, signal: AbortSignal): Promise<ApplyOutcome> {
     const path = resourcePath(deployments, mutation.namespace, mutation.deployment);
     const read = await this.#client.find(path, signal);
-    if (read === null || read.metadata.uid !== mutation.uid)
-      return conflict(`deployment ${mutation.namespace}/${mutation.deployment} was deleted, or deleted and made anew`);
+    const what = `deployment ${mutation.namespace}/${mutation.deployment}`;
+    if (read === null) return rejected('permanent', `${what} is not there`);
+    if (read.metadata.uid !== mutation.uid) return conflict(`${what} was deleted and made anew`);
     const { replicas } = parseObject(colourSchema, read, 'deployment').spec;
     if (replicas === mutation.to || (mutation.to > mutation.from && replicas > mutation.to)) return { kind: 'already', detail: `it has ${replicas} replicas` };
     if (replicas !== mutation.from)

@@ -14,6 +14,7 @@ import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } f
 import type { MlflowVersion } from '../../mlflow/answers.ts';
 import { MlflowClient } from '../../mlflow/client.ts';
 import { parseSignature } from '../../mlflow/signature.ts';
+import { indeterminate, notSent } from '../answers.ts';
 import { type AliasMutation, mutationOf, type TagsMutation } from './mutation.ts';
 import { namesOf, registryVersion } from './names.ts';
 import { checkStep, planSteps } from './plan.ts';
@@ -80,7 +81,7 @@ export class MlflowPlane implements ControlPlane {
       return mutation.op === 'alias' ? await this.#moveAlias(mutation, signal) : await this.#writeTags(mutation, options.opId, signal);
     } catch (cause) {
       if (!(cause instanceof PlaneError)) return { kind: 'rejected', class: 'permanent', detail: cause instanceof Error ? cause.message : String(cause) };
-      return { kind: cause.class === 'indeterminate' ? 'indeterminate' : 'rejected', class: cause.class, detail: cause.message };
+      return cause.class === 'indeterminate' ? indeterminate(cause.message) : notSent(cause);
     }
   }
 

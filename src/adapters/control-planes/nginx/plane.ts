@@ -8,9 +8,10 @@ import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, 
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { FileReplaceError, replaceFile, writeBeside, writeObstacle } from '../../files/replace-file.ts';
 import { createHttpClient, type HttpClient } from '../../http/client.ts';
+import { classOfReading, classOfStatus } from '../../http/error-class.ts';
 import { HttpError } from '../../http/http-error.ts';
 import { describeStart, OutputTail, runProcess } from '../../process/run-process.ts';
-import { conflict, refused, rejected } from '../answers.ts';
+import { conflict, indeterminate, notSent, refused, rejected } from '../answers.ts';
 import { combine, describeServing, isServedAlone } from '../observed.ts';
 import { isMarkerTrue, type OwnedFile, OwnedFileFault, parseOwnedFile, withVersion } from './owned-file.ts';
 import { type NginxConfig, type NginxKeys, type NginxNode, nginxKeys } from './schema.ts';
@@ -128,7 +129,7 @@ export class NginxPlane implements ControlPlane {
       this.#deps.onRequest('marker', String(answer.status), this.#deps.clock.nowMs() - startedMs);
       if (answer.status !== 200)
         throw new PlaneError(
-          classOfStatus(answer.status),
+          classOfReading(classOfStatus(answer.status)),
           `${node.url}/${keys.marker} answered ${answer.status}; add: location = /${keys.marker} { return 200 "$${keys.marker}"; }`,
         );
       return answer.body.trim();
@@ -193,8 +194,7 @@ export class NginxPlane implements ControlPlane {
       return await this.#reach(mutation.servers, signal);
     } catch (cause) {
       if (signal.aborted && !(cause instanceof PlaneError)) return rejected('transient', 'aborted before anything was done');
-      if (cause instanceof PlaneError && cause.class === 'conflict') return conflict(cause.message);
-      return rejected(cause instanceof PlaneError ? cause.class : 'permanent', reasonOf(cause));
+      return cause instanceof PlaneError ? notSent(cause) : rejected('permanent', reasonOf(cause));
     }
   }
 
@@ -252,20 +252,21 @@ export class NginxPlane implements ControlPlane {
     const fault = await this.#command(node.test_command, 'test');
     if (fault !== null) {
       await write(async () => replaceFile(path, after, before));
-      const hint = /host not found in upstream/.test(fault) ? '. Name servers by address, or through a resolver and a variable' : '';
-      return rejected('permanent', `${nameOf(node)}: the test of the configuration failed, and the former file was put back: ${fault}${hint}`);
+      const hint = /host not found in upstream/.test(fault.message) ? '. Name servers by address, or through a resolver and a variable' : '';
+      const words = `${nameOf(node)}: the test of the configuration failed, and the former file was put back: ${fault.message}${hint}`;
+      return rejected(classOfReading(fault.class), words);
     }
     const reload = await this.#reload(node);
     if (reload === null) return { kind: 'applied', detail: `${path} written, tested, and nginx told to reload` };
+    // The marker will tell. The file stays: taken back under a reload that is under way, it would not be what nginx serves.
+    if (reload.class === 'indeterminate')
+      return indeterminate(`${nameOf(node)}: ${path} is written, and whether nginx was told to reload is not known: ${reload.message}`);
     await write(async () => replaceFile(path, after, before));
     return rejected(reload.class, `${nameOf(node)}: nginx could not be told to reload, and the former file was put back: ${reload.message}`);
   }
 
   async #reload(node: NginxNode): Promise<PlaneError | null> {
-    if (node.reload_command !== undefined) {
-      const fault = await this.#command(node.reload_command, 'reload');
-      return fault === null ? null : new PlaneError('permanent', fault);
-    }
+    if (node.reload_command !== undefined) return await this.#command(node.reload_command, 'reload');
     const file = node.pid_file ?? '';
     const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => `(${cause.code})`);
     const pid = /^\s*(\d+)\s*$/.exec(text)?.[1];
@@ -281,8 +282,8 @@ export class NginxPlane implements ControlPlane {
     }
   }
 
-  /** What a command found wrong; `null` for exit code 0. */
-  async #command(argv: readonly [string, ...string[]], what: string): Promise<string | null> {
+  /** What a command found wrong; `null` for exit code 0. `indeterminate`: it was ended before it could say. */
+  async #command(argv: readonly [string, ...string[]], what: string): Promise<PlaneError | null> {
     const { clock } = this.#deps;
     const limit = new AbortController();
     const timer = new AbortController();
@@ -295,10 +296,14 @@ export class NginxPlane implements ControlPlane {
     const ending = await runProcess(clock, { argv, cwd: '/', env: { ...this.#deps.commandEnv } }, { stdout: output, stderr: output }, limit.signal);
     timer.abort();
     this.#deps.onRequest(what, String(ending.code ?? ending.signal ?? 'ERROR'), clock.nowMs() - startedMs);
-    if (ending.error !== null) return describeStart(ending.error, argv[0], '/');
+    if (ending.error !== null) return new PlaneError('permanent', describeStart(ending.error, argv[0], '/'));
     if (ending.code === 0) return null;
     const text = output.text().trim().slice(-maxShown);
-    return `${argv.join(' ')}: ${ending.code === null ? `ended by ${ending.signal}` : `exit code ${ending.code}`}${text === '' ? '' : `: ${text}`}`;
+    const verdict =
+      ending.code === null
+        ? `ended by ${ending.signal}${limit.signal.aborted ? ` after ${this.#config.command_timeout} ms (command_timeout)` : ''}`
+        : `exit code ${ending.code}`;
+    return new PlaneError(ending.code === null ? 'indeterminate' : 'permanent', `${argv.join(' ')}: ${verdict}${text === '' ? '' : `: ${text}`}`);
   }
 
   check(step: Step, before: Observation, now: Observation, sinceMs: number): StepCheck {
@@ -366,11 +371,6 @@ async function write(work: () => Promise<void>): Promise<void> {
     if (!(cause instanceof FileReplaceError)) throw cause;
     throw new PlaneError(cause.changed ? 'conflict' : 'permanent', cause.message, { cause });
   }
-}
-
-function classOfStatus(status: number): ErrorClass {
-  if (status === 401 || status === 403) return 'auth';
-  return status >= 500 || status === 429 || status === 408 ? 'transient' : 'permanent';
 }
 
 function reasonOf(cause: unknown): string {

@@ -4,6 +4,7 @@ import { parseTemplate, type TemplateValues, type TemplateVariable } from '../..
 import { renderUrl, UrlTemplateError } from '../../../domain/url-template.ts';
 import { createHttpClient, type HttpClient, type HttpResponse } from '../../http/client.ts';
 import { readSecret, SecretFileError } from '../../http/credentials.ts';
+import { classOfReading, classOfStatus, isNotConnected } from '../../http/error-class.ts';
 import { HttpError } from '../../http/http-error.ts';
 import { parseRetryAfter } from '../../http/retry-after.ts';
 import { type Action, type ObservationAnswer, parseObservation } from '../action-contract.ts';
@@ -43,11 +44,11 @@ export class WebhookTransport implements ActionTransport {
     try {
       const secret = await this.#secret();
       const answer = await this.#send('GET', url, '', {}, 'observe', secret, signal);
-      if (answer.status !== 200) throw this.#statusError(who, answer, secret);
+      if (answer.status !== 200) throw this.#statusError(who, answer, secret, classOfReading(classOfStatus(answer.status)));
       return parseObservation(this.#http.redact(answer.body).replaceAll(secret, '<secret>'), who);
     } catch (cause) {
       signal.throwIfAborted();
-      if (cause instanceof HttpError) throw new PlaneError(classOfFailure(cause), cause.message);
+      if (cause instanceof HttpError) throw new PlaneError(classOfReading(classOfFailure(cause)), cause.message);
       if (cause instanceof SecretFileError) throw new PlaneError('permanent', cause.message);
       throw cause;
     }
@@ -147,12 +148,12 @@ export class WebhookTransport implements ActionTransport {
     return error.class === 'indeterminate' ? indeterminate(`${error.message}; whether it took is not known`) : rejected(error.class, error.message);
   }
 
-  #statusError(who: string, answer: HttpResponse, secret: string): PlaneError {
+  #statusError(who: string, answer: HttpResponse, secret: string, errorClass: ErrorClass = classOfStatus(answer.status)): PlaneError {
     const shown = this.#http.redact(answer.body).replaceAll(secret, '<secret>').replaceAll(/\s+/g, ' ').trim();
     const words = shown === '' ? '' : `: ${shown.length > maxShown ? `${shown.slice(0, maxShown)}…` : shown}`;
     const hint = answer.status >= 300 && answer.status < 400 ? ' (a redirect; give the final address)' : '';
     const afterMs = retryAfterMs(answer, this.#deps.clock.nowMs());
-    return new PlaneError(classOfStatus(answer.status), `${who} answered ${answer.status}${hint}${words}`, afterMs === null ? {} : { retryAfterMs: afterMs });
+    return new PlaneError(errorClass, `${who} answered ${answer.status}${hint}${words}`, afterMs === null ? {} : { retryAfterMs: afterMs });
   }
 }
 
@@ -193,19 +194,9 @@ function hostOf(url: string): string {
   return URL.parse(url)?.host ?? '';
 }
 
-/** Reference control-planes-serving 6.3. */
-function classOfStatus(status: number): ErrorClass {
-  if (status === 401 || status === 403) return 'auth';
-  if (status === 409 || status === 412) return 'conflict';
-  if (status === 408 || status === 425 || status === 429 || status === 502 || status === 503) return 'transient';
-  return status >= 500 ? 'indeterminate' : 'permanent';
-}
-
-const unsentCodes: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
-
 /** A call without a whole answer: where it cannot have been received it may be tried again, else nobody knows. */
 function classOfFailure(error: HttpError): ErrorClass {
-  if (unsentCodes.has(error.code)) return 'transient';
+  if (isNotConnected(error)) return 'transient';
   if (error.code === 'FILE' || error.code === 'BAD_URL' || error.code.startsWith('ERR_TLS') || error.code.includes('CERT')) return 'permanent';
   return 'indeterminate';
 }
