@@ -56,7 +56,7 @@ const scenes: readonly Scene[] = [
         signing_secret: 'planted-secret',
         smoke_before_switch: true,
       });
-      const plane = await webhook.create(config, aPlaneDeps({ clock }));
+      const plane = await webhook.create(config, { ...aPlaneDeps(), clock });
       const url = `${deployer.url}/v1/models/fraud/versions/{{ $to }}:predict`;
       const expected = { status: 200, json: { '$.version': '6', '$.predictions[0].length()': 2 }, durationBelowMs: null };
       return {
@@ -90,7 +90,7 @@ const scenes: readonly Scene[] = [
         cwd: folder,
         smoke_before_switch: true,
       });
-      const plane = await exec.create(config, aPlaneDeps({ clock }));
+      const plane = await exec.create(config, { ...aPlaneDeps(), clock });
       const read = async (file: string): Promise<string> => (await readFile(join(folder, file), 'utf8')).trim();
       return {
         plane,

@@ -1,23 +1,28 @@
-import { realClock } from '../../src/adapters/clock/real-clock.ts';
-import type { Clock, PlaneDeps } from '../../src/domain/ports.ts';
-import { silentLog } from './stage.ts';
+import type { PlaneDeps } from '../../src/domain/ports.ts';
+import { type ExpiringClock, expiringClock } from './expiring-clock.ts';
+import { recordingLog } from './recording-log.ts';
 
-/** What a plane under test is given: the machine's clock, a memory, and the requests it told of (`switch 200`). */
+/** What a plane under test is given: a clock whose time limits a test may end, a memory, and the requests it told of (`switch 200`). */
 export type TestPlaneDeps = PlaneDeps & {
+  readonly clock: ExpiringClock;
   readonly requests: string[];
+  /** All that was logged, and told of requests. */
+  readonly said: () => string;
   readonly remember: (values: Readonly<Record<string, unknown>>) => void;
 };
 
-export function aPlaneDeps(changes: { clock?: Clock } = {}): TestPlaneDeps {
+export function aPlaneDeps(): TestPlaneDeps {
+  const log = recordingLog();
   const requests: string[] = [];
   const memory: Record<string, unknown> = {};
   return {
-    clock: changes.clock ?? realClock,
-    log: silentLog,
+    clock: expiringClock(),
+    log,
     memory: () => memory,
     onRequest: (method, code) => requests.push(`${method} ${code}`),
     commandEnv: { PATH: pathOfThisProcess(), LANG: 'C.UTF-8' },
     requests,
+    said: () => [log.text(), ...requests].join('\n'),
     remember: (values) => {
       for (const [key, value] of Object.entries(values)) {
         if (value === null) delete memory[key];

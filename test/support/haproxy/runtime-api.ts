@@ -10,14 +10,19 @@ export type DoubleState = {
   readonly statics: ReadonlySet<string>;
 };
 
+export type Interception = 'silence' | 'hang up' | 'keep' | 'reset' | { readonly text: string } | null;
+
 /** HAProxy's runtime API as a server of its own: the replies of 2.6, one command per connection. */
 export type RuntimeApiDouble = {
   readonly address: string;
   readonly state: DoubleState;
-  /** Commands that change something, so far. */
+  /** Commands that were to change something, so far. */
   readonly mutations: readonly string[];
-  /** What is done with a command instead of answering it: `silence`, `reset` (after it was carried out), a text; `null` answers it. */
-  readonly intercept: (decide: (command: string) => 'silence' | 'reset' | { readonly text: string } | null) => void;
+  /**
+   * What is done with a command instead of answering it: `silence`, `hang up` (both without carrying it out), `keep`, `reset` (both after it was carried
+   * out: the answer never comes, the connection breaks), a text; `null` answers it. `onSilence` is called with each command that stays without answer.
+   */
+  readonly intercept: (decide: (command: string) => Interception, onSilence?: () => void) => void;
 } & AsyncDisposable;
 
 const header =
@@ -26,7 +31,8 @@ const header =
 /** @param path of a Unix socket; without it a port on loopback */
 export async function startRuntimeApi(state: DoubleState, path?: string): Promise<RuntimeApiDouble> {
   const mutations: string[] = [];
-  let decide: (command: string) => 'silence' | 'reset' | { readonly text: string } | null = () => null;
+  let decide: (command: string) => Interception = () => null;
+  let onSilence: () => void = () => undefined;
   const open = new Set<Socket>();
   const server = createServer((socket) => {
     open.add(socket);
@@ -39,10 +45,12 @@ export async function startRuntimeApi(state: DoubleState, path?: string): Promis
       const command = line.slice(0, line.indexOf('\n')).trim();
       line = '';
       const fault = decide(command);
-      if (fault === 'silence') return;
       if (/^(set|add|del) /.test(command)) mutations.push(command);
-      if (fault !== null && fault !== 'reset') return void socket.end(`${fault.text}\n`);
+      if (fault === 'silence') return onSilence();
+      if (fault === 'hang up') return void socket.destroy();
+      if (typeof fault === 'object' && fault !== null) return void socket.end(`${fault.text}\n`);
       const answer = answerTo(state, command);
+      if (fault === 'keep') return onSilence();
       if (fault === 'reset') return void socket.destroy();
       socket.end(`${answer}\n`);
     });
@@ -55,8 +63,9 @@ export async function startRuntimeApi(state: DoubleState, path?: string): Promis
     address: typeof bound === 'string' || bound === null ? `unix:${path}` : `127.0.0.1:${bound.port}`,
     state,
     mutations,
-    intercept: (next) => {
+    intercept: (next, whenSilent = () => undefined) => {
       decide = next;
+      onSilence = whenSilent;
     },
     [Symbol.asyncDispose]: async () => {
       for (const socket of open) socket.destroy();

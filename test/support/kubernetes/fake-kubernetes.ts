@@ -71,7 +71,7 @@ export class FakeKubernetes implements AsyncDisposable {
   readonly #api: ApiServer;
   readonly #server: Server;
   readonly #log: LoggedRequest[] = [];
-  readonly #faults: { filter: RequestFilter; fault: KubernetesFault; left: number; detail: string | undefined }[] = [];
+  readonly #faults: { filter: RequestFilter; fault: KubernetesFault; left: number; detail: string | undefined; onHang: () => void }[] = [];
   readonly #watches = new Set<{ response: ServerResponse; watch: Watch; stop: () => void }>();
   readonly #hanging = new Set<ServerResponse>();
   readonly #adminToken = `admin-${Math.random().toString(36).slice(2)}`;
@@ -121,11 +121,12 @@ export class FakeKubernetes implements AsyncDisposable {
 
   /**
    * Spoils the requests that fit, except those of `client`, until taken back.
-   * @param options.times how many (default: all); `options.message` in the `Status`
+   * @param options.times how many (default: all); `options.message` in the `Status`; `options.onHang` is called with each request that stays without answer
    * @returns takes it back
    */
-  fail(filter: RequestFilter, fault: KubernetesFault, options: { times?: number; message?: string } = {}): () => void {
-    const entry = { filter, fault, left: options.times ?? Number.POSITIVE_INFINITY, detail: options.message };
+  fail(filter: RequestFilter, fault: KubernetesFault, options: { times?: number; message?: string; onHang?: () => void } = {}): () => void {
+    const { times = Number.POSITIVE_INFINITY, message: detail, onHang = () => undefined } = options;
+    const entry = { filter, fault, left: times, detail, onHang };
     this.#faults.push(entry);
     return () => {
       const at = this.#faults.indexOf(entry);
@@ -202,14 +203,17 @@ export class FakeKubernetes implements AsyncDisposable {
     response.on('error', () => undefined);
     const fault = this.#faultFor(entry);
     if (fault?.fault === 'reset') return void request.socket.destroy();
-    if (fault?.fault === 'hang') return void this.#hanging.add(response);
+    if (fault?.fault === 'hang') return this.#hang(response, fault.onHang);
     const send = (status: number, content: unknown, headers: Record<string, string> = {}): void => {
       entry.status = status;
       answer(response, status, content, headers);
     };
     if (typeof fault?.fault === 'number') {
       if (fault.fault === 429)
-        return send(429, 'Too many requests, please try again later.\n', { 'retry-after': '1', 'content-type': 'text/plain; charset=utf-8' });
+        return send(429, `Too many requests, please try again later. ${fault.detail ?? ''}\n`, {
+          'retry-after': '1',
+          'content-type': 'text/plain; charset=utf-8',
+        });
       const failure = new ApiError(fault.fault, reasons[fault.fault] ?? '', fault.detail ?? `planned failure ${fault.fault} of the fake API server`);
       return send(fault.fault, failure.status());
     }
@@ -217,13 +221,18 @@ export class FakeKubernetes implements AsyncDisposable {
       const user = this.#authenticate(request);
       entry.user = user.name;
       const result = this.#api.handle({ ...entry, user } satisfies ApiRequest);
-      if (fault?.fault === 'timeout after send') return void this.#hanging.add(response);
+      if (fault?.fault === 'timeout after send') return this.#hang(response, fault.onHang);
       if (fault?.fault === 'reset after send') return void request.socket.destroy();
       this.#send(result, send, response, entry);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       send(error.code, error.status());
     }
+  }
+
+  #hang(response: ServerResponse, onHang: () => void): void {
+    this.#hanging.add(response);
+    onHang();
   }
 
   #send(result: ApiAnswer, send: (status: number, content: unknown) => void, response: ServerResponse, entry: { status: number }): void {
@@ -254,7 +263,7 @@ export class FakeKubernetes implements AsyncDisposable {
     response.on('close', () => open.stop());
   }
 
-  #faultFor(request: LoggedRequest): { fault: KubernetesFault; detail: string | undefined } | null {
+  #faultFor(request: LoggedRequest): { fault: KubernetesFault; detail: string | undefined; onHang: () => void } | null {
     if (request.userAgent.startsWith(testUserAgent)) return null;
     const entry = this.#faults.find(({ filter, left }) => left > 0 && fits(filter, request));
     if (entry === undefined) return null;

@@ -1,16 +1,17 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { realClock } from '../../../src/adapters/clock/real-clock.ts';
 import type { AnyControlPlaneKind } from '../../../src/adapters/control-planes/control-plane.ts';
 import type { Clock, ControlPlane, PlaneTarget } from '../../../src/domain/ports.ts';
-import type { ControlPlaneSetup } from '../../contract/control-plane.ts';
-import { silentLog } from '../stage.ts';
+import type { FaultySetup } from '../../contract/answers.ts';
+import { expiringClock } from '../expiring-clock.ts';
+import { recordingLog } from '../recording-log.ts';
+import { kubernetesFault } from './answers.ts';
 import { type FakeKubernetes, startFakeKubernetes } from './fake-kubernetes.ts';
 
 const secret = 'planted-t0ken';
 
-export type KubernetesStage = ControlPlaneSetup & {
+export type KubernetesStage = FaultySetup & {
   readonly kubernetes: FakeKubernetes;
   /** Lets the plane read what an application remembers for it. */
   readonly follow: (memory: () => Readonly<Record<string, unknown>>) => void;
@@ -59,11 +60,18 @@ export async function setKubernetesStage(options: {
   deaf.fail({}, 'hang');
   const also = await options.fill(kubernetes);
   let memory: Readonly<Record<string, unknown>> = {};
+  const log = recordingLog();
+  const clock = expiringClock();
   let remembered = (): Readonly<Record<string, unknown>> => memory;
   const connect = async (url: string): Promise<ControlPlane> => {
     const kubeconfig = writeKubeconfig(folder, url, secret);
     const config = options.kind.config.parse({ kubeconfig, ...options.config });
-    return await options.kind.create(config, { clock: options.clock ?? realClock, log: silentLog, memory: () => remembered(), onRequest: () => undefined });
+    return await options.kind.create(config, {
+      clock: options.clock ?? clock,
+      log,
+      memory: () => remembered(),
+      onRequest: (method, code) => log.debug({ method, code }, 'request'),
+    });
   };
   const plane = await connect(kubernetes.url);
   const target: PlaneTarget = { model: 'fraud', plane: options.kind.planeKeys.parse(options.keys) as Record<string, unknown> };
@@ -77,6 +85,8 @@ export async function setKubernetesStage(options: {
     secret,
     remember: (values) => (memory = { ...memory, ...values }),
     mutations: async () => kubernetes.mutations(),
+    fault: kubernetesFault(kubernetes, clock, secret),
+    said: log.text,
     unreachable: async () => await connect('http://127.0.0.1:9'),
     silent: async () => await connect(deaf.url),
     [Symbol.asyncDispose]: async () => {

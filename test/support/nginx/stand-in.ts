@@ -17,9 +17,11 @@ export type NginxStandIn = {
   readonly reloads: () => number;
   /** From now on reloads fail after a passed test (a port that is already bound). */
   readonly failReloads: () => void;
-  /** What the marker's location does instead: an answer, or `silence`. */
-  readonly answer: (instead: { readonly status: number; readonly body: string } | 'silence' | null) => void;
+  /** What the marker's location does instead: an answer, `reset`, or `silence`, of which `onSilence` is told. */
+  readonly answer: (instead: MarkerAnswer, onSilence?: () => void) => void;
 } & AsyncDisposable;
+
+type MarkerAnswer = { readonly status: number; readonly body: string } | 'silence' | 'reset' | null;
 
 /** The faults that nginx 1.22 finds in such a file, in its words. */
 const testProgram = (file: string) => `#!/bin/sh
@@ -42,7 +44,8 @@ export async function startNginxStandIn(folder: string, file: string, marker: st
   let loaded = readFileSync(path, 'utf8');
   let taken = 0;
   let isFailing = false;
-  let instead: { readonly status: number; readonly body: string } | 'silence' | null = null;
+  let instead: MarkerAnswer = null;
+  let onSilence: () => void = () => undefined;
   const told = (): number => readFileSync(hups, 'utf8').split('\n').length - 1;
   const follow = (): void => {
     if (told() === taken) return;
@@ -51,7 +54,8 @@ export async function startNginxStandIn(folder: string, file: string, marker: st
   };
   const server = createServer((request, response) => {
     follow();
-    if (instead === 'silence') return;
+    if (instead === 'silence') return onSilence();
+    if (instead === 'reset') return void request.socket.destroy();
     if (instead !== null) return void response.writeHead(instead.status).end(instead.body);
     const value = new RegExp(`map \\S+ \\$${marker} \\{\\s*default "?([^";]*)"?;`).exec(loaded)?.[1];
     response.writeHead(request.url === `/${marker}` && value !== undefined ? 200 : 404).end(value);
@@ -70,8 +74,9 @@ export async function startNginxStandIn(folder: string, file: string, marker: st
     failReloads: () => {
       isFailing = true;
     },
-    answer: (next) => {
+    answer: (next, whenSilent = () => undefined) => {
       instead = next;
+      onSilence = whenSilent;
     },
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();

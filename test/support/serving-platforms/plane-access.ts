@@ -3,7 +3,6 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { PlaneDeps } from '../../../src/domain/ports.ts';
 
 /** Token of the kubeconfigs written here; no output may show it. */
 export const plantedToken = 'planted-t0ken';
@@ -54,26 +53,4 @@ export async function freeAddress(): Promise<string> {
     server.close(() => resolve());
   });
   return `127.0.0.1:${port}`;
-}
-
-const log: PlaneDeps['log'] = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => log };
-
-/** What a plane gets from the application, with what it asked to remember in `memory`. */
-export function planeDeps(memory: Record<string, unknown> = {}): PlaneDeps {
-  return {
-    clock: {
-      nowMs: () => Date.now(),
-      sleep: async (durationMs, signal) =>
-        await new Promise((resolve, reject) => {
-          const timer = setTimeout(resolve, durationMs);
-          signal?.addEventListener('abort', () => {
-            clearTimeout(timer);
-            reject(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
-          });
-        }),
-    },
-    log,
-    memory: () => memory,
-    onRequest: () => undefined,
-  };
 }

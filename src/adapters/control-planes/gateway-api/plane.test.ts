@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
+import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
 import { GatewayController } from '../../../../test/support/kubernetes/gateway-controller.ts';
 import { setKubernetesStage } from '../../../../test/support/kubernetes/plane-stage.ts';
 import { anEndpointSlice, anHttpRoute, httpRouteCrd } from '../../../../test/support/kubernetes/traffic-objects.ts';
@@ -35,7 +36,7 @@ async function stage(backends: Readonly<Record<string, number | null>>, keys: Re
   });
 }
 
-describeControlPlane('gateway_api', async () => await stage({ 'fraud-v6': 0, 'fraud-v7': 100 }));
+describeControlPlane('gateway_api', async () => await stage({ 'fraud-v6': 0, 'fraud-v7': 100 }), kubernetesAnswers);
 
 describe('gateway_api', () => {
   let setup: Awaited<ReturnType<typeof stage>>;
@@ -153,25 +154,5 @@ describe('gateway_api', () => {
     await setup.kubernetes.client.merge(path, { metadata: { annotations: { 'argocd.argoproj.io/tracking-id': 'shop:x' } } });
 
     expect((await observe()).refusals).toEqual([expect.stringContaining('Argo CD') as string]);
-  });
-
-  it.each([
-    [401, 'rejected', 'auth'],
-    [403, 'rejected', 'auth'],
-    [404, 'rejected', 'permanent'],
-    [409, 'conflict', 'conflict'],
-    [422, 'rejected', 'permanent'],
-    [429, 'rejected', 'transient'],
-    [500, 'indeterminate', 'indeterminate'],
-    [503, 'rejected', 'transient'],
-    ['reset after send', 'indeterminate', 'indeterminate'],
-  ] as const)('answers a patch that ends in %s with its class, and no secret', async (fault, kind, errorClass) => {
-    const step = await planned();
-    setup.kubernetes.fail({ method: 'PATCH' }, fault);
-
-    const outcome = await apply(step);
-
-    expect(outcome).toMatchObject({ kind, class: errorClass });
-    expect(JSON.stringify(outcome)).not.toContain('planted-t0ken');
   });
 });

@@ -2,8 +2,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
-import { type DoubleState, type RuntimeApiDouble, startRuntimeApi } from '../../../../test/support/haproxy/runtime-api.ts';
+import type { Answer, FaultySetup } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { type DoubleState, type Interception, type RuntimeApiDouble, startRuntimeApi } from '../../../../test/support/haproxy/runtime-api.ts';
 import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import type { ControlPlane, PlaneTarget } from '../../../domain/ports.ts';
 import type { Step } from '../../../domain/step.ts';
@@ -27,7 +28,7 @@ function aState(file = mapFile, changes: Partial<DoubleState> = {}): DoubleState
   };
 }
 
-type World = ControlPlaneSetup & { readonly nodes: readonly RuntimeApiDouble[]; readonly folder: string; readonly files: readonly string[] };
+type World = FaultySetup & { readonly nodes: readonly RuntimeApiDouble[]; readonly folder: string; readonly files: readonly string[] };
 type Options = { form?: 'weights' | 'map'; nodes?: number; persist?: boolean; target?: PlaneTarget; prepare?: (state: DoubleState) => void; statics?: boolean };
 
 async function start({ form = 'weights', nodes: count = 1, persist = true, target, prepare, statics = false }: Options = {}): Promise<World> {
@@ -72,6 +73,8 @@ async function start({ form = 'weights', nodes: count = 1, persist = true, targe
     unreachable: async () => at([nodes[0]?.address ?? ''].map(() => 'unix:/nowhere/admin.sock')),
     silent: async () => at([silentNode.address], { timeout: '30s' }),
     secret: null,
+    fault: haproxyFault(nodes, () => deps.clock.expire()),
+    said: deps.said,
     nodes,
     folder,
     files,
@@ -85,8 +88,39 @@ async function fillStateFiles(nodes: readonly RuntimeApiDouble[], files: readonl
   for (const [index, node] of nodes.entries()) await writeFile(files[index] ?? '', await ask(node.address, 'show servers state', 1_000, aPlaneDeps(), ever));
 }
 
-describeControlPlane('haproxy (weights, two nodes)', async () => start({ nodes: 2 }));
-describeControlPlane('haproxy (map)', async () => start({ form: 'map' }));
+const interceptions: Readonly<Record<string, Interception>> = {
+  'Permission denied': { text: 'Permission denied\n' },
+  'Unknown command': { text: "Unknown command: 'x', but maybe one of the following ones is a better match:\n" },
+  'cut off': 'hang up',
+  'no answer in time': 'silence',
+  'cut off after it was done': 'reset',
+  'no answer in time after it was done': 'keep',
+};
+
+/** What is done without an answer is read back at once. @param commands of a whole switch */
+const answersFor = (commands: number): readonly Answer[] => [
+  { name: 'Permission denied', written: 'auth', read: 'auth' },
+  { name: 'Unknown command', written: 'permanent', read: 'permanent' },
+  { name: 'cut off', written: 'indeterminate', read: 'transient' },
+  { name: 'no answer in time', written: 'indeterminate', read: 'transient' },
+  { name: 'cut off after it was done', written: 'applied', read: null, isDone: true, requests: commands },
+  { name: 'no answer in time after it was done', written: 'applied', read: null, isDone: true, requests: commands },
+];
+
+/** Answers that come after it was done come to the last command, the others to the first. */
+function haproxyFault(nodes: readonly RuntimeApiDouble[], expire: () => void): FaultySetup['fault'] {
+  return async (on, answer) => {
+    const isHit = (command: string): boolean => {
+      if (/^(set|add|del) /.test(command) !== (on === 'write')) return false;
+      return !answer.endsWith('done') || / weight 0%$| map /.test(command);
+    };
+    for (const node of nodes) node.intercept((command) => (isHit(command) ? (interceptions[answer] ?? null) : null), expire);
+    return { [Symbol.asyncDispose]: async () => nodes.forEach((node) => node.intercept(() => null)) };
+  };
+}
+
+describeControlPlane('haproxy (weights, two nodes)', async () => start({ nodes: 2 }), answersFor(3));
+describeControlPlane('haproxy (map)', async () => start({ form: 'map' }), answersFor(1));
 
 async function steps(world: World): Promise<readonly Step[]> {
   const plan = world.plane.plan(world.target, await world.plane.observe(world.target, { thorough: true }, ever), all('6'));
@@ -176,17 +210,6 @@ describe('weights on HAProxy', () => {
       kind: 'rejected',
       detail: expect.stringMatching(/127\.0\.0\.1:\d+: .*No such server.*partly applied: s6a weight 10, s6b weight 10 took, the rest did not/),
     });
-  });
-
-  it('looks before it repeats what got no answer', async () => {
-    await using world = await start();
-    const step = await ofPhase(world, 'switch');
-    world.nodes[0]?.intercept((command) => (command === 'set server fraud/s7 weight 0%' ? 'reset' : null));
-
-    expect(await world.plane.apply(world.target, step, applyOptions, ever)).toMatchObject({ kind: 'applied' });
-    const sent = await world.mutations();
-    expect(await world.plane.apply(world.target, step, applyOptions, ever)).toMatchObject({ kind: 'already' });
-    expect(await world.mutations()).toBe(sent);
   });
 
   it('leaves alone what somebody else has set meanwhile, and sees a reload take it back', async () => {

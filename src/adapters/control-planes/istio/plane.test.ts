@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
+import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
 import { setKubernetesStage } from '../../../../test/support/kubernetes/plane-stage.ts';
 import {
   aDestinationRule,
@@ -37,7 +38,7 @@ async function stage(subsets: Readonly<Record<string, number | null>>, options: 
   });
 }
 
-describeControlPlane('istio', async () => await stage({ v6: 0, v7: 100 }));
+describeControlPlane('istio', async () => await stage({ v6: 0, v7: 100 }), kubernetesAnswers);
 
 describe('istio', () => {
   let setup: Awaited<ReturnType<typeof stage>>;

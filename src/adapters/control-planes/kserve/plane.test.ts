@@ -1,13 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import type { FaultySetup } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { type FakeKubernetes, startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
 import type { JsonMap, KubernetesObject } from '../../../../test/support/kubernetes/kubernetes-object.ts';
+import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import type { Controller, Fate } from '../../../../test/support/serving-platforms/controller.ts';
 import { kserveCrds } from '../../../../test/support/serving-platforms/crds.ts';
 import { annotationOf, DeploymentController } from '../../../../test/support/serving-platforms/deployments.ts';
 import { KserveKnativeController } from '../../../../test/support/serving-platforms/kserve-knative.ts';
 import { KserveStandardController, sourceUri } from '../../../../test/support/serving-platforms/kserve-standard.ts';
-import { freeAddress, kubeconfigFor, planeDeps, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
+import { freeAddress, kubeconfigFor, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import type { Step } from '../../../domain/step.ts';
@@ -42,7 +45,8 @@ type Started = {
   readonly set: (patch: JsonMap) => Promise<void>;
   readonly target: typeof target;
   readonly remember: () => void;
-} & AsyncDisposable;
+} & Pick<FaultySetup, 'fault' | 'said'> &
+  AsyncDisposable;
 
 async function start(
   controllersFor: (kubernetes: FakeKubernetes, fateOf: (uri: string) => Fate) => readonly Controller[],
@@ -55,7 +59,8 @@ async function start(
   const controllers = controllersFor(kubernetes, (uri) => fates.get(uri.split('/').at(-1) ?? '') ?? 'serves');
   for (const controller of controllers) controller.start();
   const kubeconfig = kubeconfigFor(kubernetes.url);
-  const plane = new KservePlane(kserveConfig.parse({ kubeconfig: kubeconfig.path }), planeDeps());
+  const deps = aPlaneDeps();
+  const plane = new KservePlane(kserveConfig.parse({ kubeconfig: kubeconfig.path }), deps);
   const observe = async (thorough = false): Promise<Observation> => await plane.observe(target, { thorough }, signal);
   const serving = async () => (await observe()).serving.map(({ version, share }) => [version, share] as const);
   return {
@@ -68,6 +73,8 @@ async function start(
     set: async (patch) => void (await kubernetes.client.merge(path, { spec: patch })),
     target,
     remember: () => undefined,
+    fault: kubernetesFault(kubernetes, deps.clock, plantedToken),
+    said: deps.said,
     [Symbol.asyncDispose]: async () => {
       await plane.close();
       for (const controller of controllers) await controller[Symbol.asyncDispose]();
@@ -113,7 +120,7 @@ async function startStandard(
   return { ...setup, rollouts, kserve };
 }
 
-function contractSetup(startIt: () => Promise<Started>): () => Promise<ControlPlaneSetup> {
+function contractSetup(startIt: () => Promise<Started>): () => Promise<FaultySetup> {
   return async () => {
     const setup = await startIt();
     const silence = await startSilence();
@@ -121,7 +128,7 @@ function contractSetup(startIt: () => Promise<Started>): () => Promise<ControlPl
     const towards = (server: string): KservePlane => {
       const kubeconfig = kubeconfigFor(server);
       removers.push(kubeconfig.remove);
-      return new KservePlane(kserveConfig.parse({ kubeconfig: kubeconfig.path }), planeDeps());
+      return new KservePlane(kserveConfig.parse({ kubeconfig: kubeconfig.path }), aPlaneDeps());
     };
     return {
       ...setup,
@@ -140,7 +147,7 @@ function contractSetup(startIt: () => Promise<Started>): () => Promise<ControlPl
   };
 }
 
-describeControlPlane('kserve in Knative mode', contractSetup(startKnative));
+describeControlPlane('kserve in Knative mode', contractSetup(startKnative), kubernetesAnswers);
 describeControlPlane(
   'kserve in Standard mode before v0.20',
   contractSetup(async () => {
@@ -148,6 +155,7 @@ describeControlPlane(
     await serves(setup, 'v2');
     return setup;
   }),
+  kubernetesAnswers,
 );
 
 /** What the plane says of the only endpoint. */
@@ -293,16 +301,6 @@ describe('kserve in Knative mode', () => {
 
     expect(denied).toMatchObject({ kind: 'rejected', class: 'permanent', detail: expect.stringContaining('storageUri is locked') as string });
     expect(forbidden).toMatchObject({ kind: 'rejected', class: 'auth', detail: expect.stringContaining('cannot patch') as string });
-  });
-
-  it('finds a write whose answer got lost', async () => {
-    await using setup = await startKnative();
-    const [step] = stepsOf(setup, await setup.observe(), 'v1');
-    setup.kubernetes.fail({ method: 'PATCH' }, 'reset after send', { times: 1 });
-
-    expect(await setup.plane.apply(target, step as Step, options, signal)).toMatchObject({ kind: 'indeterminate' });
-    expect(await setup.plane.apply(target, step as Step, options, signal)).toMatchObject({ kind: 'already' });
-    expect(setup.kubernetes.mutations()).toBe(1);
   });
 
   it('refuses to act on an artifact that does not follow the pattern', async () => {

@@ -1,16 +1,17 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import type { FaultySetup } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { startControllers } from '../../../../test/support/kubernetes/controllers.ts';
 import { type FakeKubernetes, startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
 import type { KubernetesObject } from '../../../../test/support/kubernetes/kubernetes-object.ts';
 import { kubeconfigs, plantedToken, startSilence } from '../../../../test/support/kubernetes/kubernetes-plane.ts';
 import { aDeployment } from '../../../../test/support/kubernetes/objects.ts';
-import { silentLog } from '../../../../test/support/stage.ts';
+import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import type { ControlPlane } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Step } from '../../../domain/step.ts';
-import { realClock } from '../../clock/real-clock.ts';
 import { KubernetesDeploymentPlane } from './plane.ts';
 import { kubernetesDeploymentConfig, kubernetesDeploymentKeys } from './schema.ts';
 
@@ -18,7 +19,7 @@ const signal = new AbortController().signal;
 const path = '/apis/apps/v1/namespaces/shop/deployments/fraud';
 const label = 'app.kubernetes.io/version';
 
-type World = ControlPlaneSetup & {
+type World = FaultySetup & {
   readonly kubernetes: FakeKubernetes;
   readonly controllers: ReturnType<typeof startControllers>;
   readonly planeWith: (settings: Record<string, unknown>) => ControlPlane;
@@ -40,11 +41,12 @@ async function start(
   const controllers = stack.use(startControllers(kubernetes.client, { namespace: 'shop', isBroken: (image) => image === options.broken }));
   const files = kubeconfigs();
   stack.defer(() => files[Symbol.dispose]());
+  const deps = aPlaneDeps();
   const planes: ControlPlane[] = [];
   stack.defer(async () => void (await Promise.all(planes.map(async (plane) => await plane.close()))));
   const planeTo = (server: string, settings: Record<string, unknown> = {}): ControlPlane => {
     const config = kubernetesDeploymentConfig.parse({ kubeconfig: files.write(server, 'shop'), ...settings });
-    const plane = new KubernetesDeploymentPlane(config, { clock: realClock, log: silentLog, memory: () => ({}), onRequest: () => undefined });
+    const plane = new KubernetesDeploymentPlane(config, deps);
     planes.push(plane);
     return plane;
   };
@@ -80,11 +82,13 @@ async function start(
     unreachable: async () => planeTo('http://127.0.0.1:1'),
     silent: async () => planeTo(stack.use(await startSilence()).url),
     secret: plantedToken,
+    fault: kubernetesFault(kubernetes, deps.clock, plantedToken),
+    said: deps.said,
     [Symbol.asyncDispose]: async () => await stack.disposeAsync(),
   };
 }
 
-describeControlPlane('kubernetes_deployment', start);
+describeControlPlane('kubernetes_deployment', start, kubernetesAnswers);
 
 describe('kubernetes_deployment', () => {
   let world: World;
@@ -244,37 +248,6 @@ describe('kubernetes_deployment', () => {
     const plan = world.plane.plan(world.target, await observe(true), all('6'));
     expect(plan).toMatchObject({ kind: 'steps', notes: [expect.stringContaining('nothing serves until it has loaded')] });
     await reach(world, all('6'));
-  });
-
-  it('looks again after an answer that got lost: nothing is sent twice', async () => {
-    const step = await planned();
-    world.kubernetes.fail({ method: 'PATCH' }, 'reset after send', { times: 1 });
-
-    expect(await apply(step)).toMatchObject({ kind: 'indeterminate' });
-    expect(await apply(step)).toMatchObject({ kind: 'already' });
-    expect(await world.mutations()).toBe(1);
-  });
-
-  it.each([
-    [401, 'rejected', 'auth'],
-    [403, 'rejected', 'auth'],
-    [404, 'rejected', 'permanent'],
-    [409, 'conflict', 'conflict'],
-    [422, 'rejected', 'permanent'],
-    [429, 'rejected', 'transient'],
-    [500, 'indeterminate', 'indeterminate'],
-    [503, 'rejected', 'transient'],
-    [504, 'indeterminate', 'indeterminate'],
-    ['reset', 'indeterminate', 'indeterminate'],
-  ] as const)('answers a patch that got %s with its class', async (fault, kind, errorClass) => {
-    const step = await planned();
-    world.kubernetes.fail({ method: 'PATCH' }, fault, { times: 2 });
-
-    const outcome = await apply(step);
-
-    expect(outcome).toMatchObject({ kind, class: errorClass });
-    expect(JSON.stringify(outcome)).not.toContain(plantedToken);
-    expect((await spec()).template.metadata.labels[label]).toBe('7');
   });
 
   describe('under GitOps', () => {

@@ -1,15 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import type { FaultySetup } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { startControllers } from '../../../../test/support/kubernetes/controllers.ts';
 import { type FakeKubernetes, startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
 import { kubeconfigs, plantedToken, startSilence } from '../../../../test/support/kubernetes/kubernetes-plane.ts';
 import { aDeployment, aService } from '../../../../test/support/kubernetes/objects.ts';
-import { silentLog } from '../../../../test/support/stage.ts';
+import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import type { ControlPlane, PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, PlanResult, Step } from '../../../domain/step.ts';
-import { realClock } from '../../clock/real-clock.ts';
 import { KubernetesServicePlane } from './plane.ts';
 import { kubernetesServiceConfig, kubernetesServiceKeys } from './schema.ts';
 
@@ -17,7 +18,7 @@ const signal = new AbortController().signal;
 const path = '/api/v1/namespaces/shop/services/fraud';
 const blue = '/apis/apps/v1/namespaces/shop/deployments/fraud-blue';
 
-type World = ControlPlaneSetup & { readonly kubernetes: FakeKubernetes };
+type World = FaultySetup & { readonly kubernetes: FakeKubernetes };
 
 async function untilTrue(look: () => Promise<boolean>): Promise<void> {
   await until('the cluster to look so', look, { withinMs: 15_000, everyMs: 10 });
@@ -32,11 +33,12 @@ async function start(options: { blueReplicas?: number; keys?: Record<string, unk
   stack.use(startControllers(kubernetes.client, { namespace: 'shop', withPods: true }));
   const files = kubeconfigs();
   stack.defer(() => files[Symbol.dispose]());
+  const deps = aPlaneDeps();
   const planes: ControlPlane[] = [];
   stack.defer(async () => void (await Promise.all(planes.map(async (plane) => await plane.close()))));
   const planeTo = (server: string): ControlPlane => {
     const config = kubernetesServiceConfig.parse({ kubeconfig: files.write(server, 'shop') });
-    const plane = new KubernetesServicePlane(config, { clock: realClock, log: silentLog, memory: () => ({}), onRequest: () => undefined });
+    const plane = new KubernetesServicePlane(config, deps);
     planes.push(plane);
     return plane;
   };
@@ -70,11 +72,13 @@ async function start(options: { blueReplicas?: number; keys?: Record<string, unk
     unreachable: async () => planeTo('http://127.0.0.1:1'),
     silent: async () => planeTo(stack.use(await startSilence()).url),
     secret: plantedToken,
+    fault: kubernetesFault(kubernetes, deps.clock, plantedToken),
+    said: deps.said,
     [Symbol.asyncDispose]: async () => await stack.disposeAsync(),
   };
 }
 
-describeControlPlane('kubernetes_service', start);
+describeControlPlane('kubernetes_service', start, kubernetesAnswers);
 
 describe('kubernetes_service', () => {
   let world: World;
@@ -158,19 +162,5 @@ describe('kubernetes_service', () => {
     await world.kubernetes.client.merge(path, { spec });
 
     expect((await observe()).refusals).toEqual([expect.stringContaining(words)]);
-  });
-
-  it.each([
-    [403, 'rejected', 'auth'],
-    [409, 'conflict', 'conflict'],
-    [429, 'rejected', 'transient'],
-    [503, 'rejected', 'transient'],
-    ['reset', 'indeterminate', 'indeterminate'],
-  ] as const)('answers a patch that got %s with its class', async (fault, kind, errorClass) => {
-    const step = await planned();
-    world.kubernetes.fail({ method: 'PATCH' }, fault, { times: 2 });
-
-    expect(await apply(step)).toMatchObject({ kind, class: errorClass });
-    expect(await selector()).toEqual({ app: 'fraud', version: '7' });
   });
 });

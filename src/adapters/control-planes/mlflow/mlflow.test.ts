@@ -1,26 +1,23 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
+import { type FaultySetup, httpAnswers } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
+import { httpFault } from '../../../../test/support/http-answers.ts';
+import { startHttpGate } from '../../../../test/support/http-gate.ts';
 import { MlflowServer } from '../../../../test/support/mlflow/server.ts';
+import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import type { Observation } from '../../../domain/observation.ts';
-import type { Log, PlaneTarget } from '../../../domain/ports.ts';
+import type { PlaneDeps, PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Step } from '../../../domain/step.ts';
-import { realClock } from '../../clock/real-clock.ts';
 import { MlflowPlane } from './plane.ts';
 import { mlflowConfig, mlflowKeys } from './schema.ts';
 
 const ever = new AbortController().signal;
-const quiet: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined, child: () => quiet };
 const target: PlaneTarget = { model: 'fraud-detector', plane: mlflowKeys.parse({ registered_model: 'fraud' }) };
 const secret = 's3cr3t-planted';
 
-function planeAt(url: string, settings: Record<string, unknown> = {}): MlflowPlane {
-  return new MlflowPlane(mlflowConfig.parse({ url, alias_is_traffic: true, ...settings }), {
-    clock: realClock,
-    log: quiet,
-    memory: () => ({}),
-    onRequest: () => undefined,
-  });
+function planeAt(url: string, settings: Record<string, unknown> = {}, deps: PlaneDeps = aPlaneDeps()): MlflowPlane {
+  return new MlflowPlane(mlflowConfig.parse({ url, alias_is_traffic: true, ...settings }), deps);
 }
 
 /** Seven versions, and the alias on the last. */
@@ -44,28 +41,37 @@ async function silentServer(): Promise<{ url: string; close: () => Promise<void>
   };
 }
 
-describeControlPlane('mlflow with alias_is_traffic', async (): Promise<ControlPlaneSetup> => {
-  const server = await startRegistry();
-  const silent = await silentServer();
-  const auth = { http_config: { authorization: { credentials: secret } } };
-  const plane = planeAt(server.url, auth);
-  return {
-    plane,
-    target,
-    from: '7',
-    to: '6',
-    remember: () => undefined,
-    mutations: async () => server.writes.length,
-    unreachable: async () => planeAt('http://127.0.0.1:1', auth),
-    silent: async () => planeAt(silent.url, auth),
-    secret,
-    [Symbol.asyncDispose]: async () => {
-      await plane.close();
-      await silent.close();
-      await server[Symbol.asyncDispose]();
-    },
-  };
-});
+describeControlPlane(
+  'mlflow with alias_is_traffic',
+  async (): Promise<FaultySetup> => {
+    const server = await startRegistry();
+    const silent = await silentServer();
+    const auth = { http_config: { authorization: { credentials: secret } } };
+    const gate = await startHttpGate(server.url);
+    const deps = aPlaneDeps();
+    const plane = planeAt(gate.url, auth, deps);
+    return {
+      plane,
+      target,
+      from: '7',
+      to: '6',
+      remember: () => undefined,
+      mutations: async () => gate.seen.filter(({ method }) => method !== 'GET').length,
+      unreachable: async () => planeAt('http://127.0.0.1:1', auth),
+      silent: async () => planeAt(silent.url, auth),
+      secret,
+      fault: httpFault(gate, deps.clock, { secret }),
+      said: deps.said,
+      [Symbol.asyncDispose]: async () => {
+        await plane.close();
+        await silent.close();
+        await gate[Symbol.asyncDispose]();
+        await server[Symbol.asyncDispose]();
+      },
+    };
+  },
+  httpAnswers,
+);
 
 async function observe(plane: MlflowPlane, thorough = true): Promise<Observation> {
   return await plane.observe(target, { thorough }, ever);
@@ -181,17 +187,6 @@ describe('mlflow', () => {
     expect(server.writes).toHaveLength(1);
   });
 
-  it('does not know what became of a write whose answer is lost, and finds out by looking', async () => {
-    await using server = await startRegistry();
-    const plane = planeAt(server.url);
-    const [step] = await stepsTo(plane, '6');
-    server.fail({ route: /POST registered-models\/alias/, loseAnswer: true });
-
-    expect(await apply(plane, step)).toMatchObject({ kind: 'indeterminate', class: 'indeterminate' });
-    expect(await apply(plane, step)).toMatchObject({ kind: 'already' });
-    expect(server.writes).toHaveLength(1);
-  });
-
   it('finds an alias in whatever letters the database has it', async () => {
     await using server = await startRegistry();
     const { aliases } = server.state.model('fraud');
@@ -262,14 +257,9 @@ describe('mlflow', () => {
     [404, json('RESOURCE_DOES_NOT_EXIST', 'Registered Model with name=fraud not found'), 'permanent', 'permanent', 'not found'],
     [404, '<html>nothing here</html>', 'permanent', 'permanent', 'is this the address of an MLflow server'],
     [400, json('INVALID_PARAMETER_VALUE'), 'permanent', 'permanent', 'words'],
-    [403, json('PERMISSION_DENIED'), 'auth', 'auth', 'needs'],
-    [409, json('RESOURCE_CONFLICT'), 'conflict', 'conflict', 'words'],
-    [429, json('REQUEST_LIMIT_EXCEEDED'), 'transient', 'transient', 'words'],
     [500, json('INVALID_STATE'), 'permanent', 'permanent', 'INVALID_STATE'],
     [500, json('INTERNAL_ERROR'), 'transient', 'indeterminate', 'words'],
     [502, 'bad gateway', 'transient', 'transient', '502'],
-    [503, json('TEMPORARILY_UNAVAILABLE'), 'transient', 'transient', 'words'],
-    [504, json('DEADLINE_EXCEEDED'), 'transient', 'indeterminate', 'words'],
     [200, '<html>log in</html>', 'permanent', 'indeterminate', 'without a login page'],
     [200, '{"registered_model": 3, "model_versions": 3', 'permanent', 'indeterminate', 'not as MLflow does'],
   ])('answer %i %s: reading is %s, writing %s', async (status, body, reading, writing, words) => {
@@ -284,13 +274,6 @@ describe('mlflow', () => {
 
     expect(error).toMatchObject({ name: 'PlaneError', class: reading, message: expect.stringContaining(words) as string });
     expect(outcome).toMatchObject({ kind: writing === 'indeterminate' ? 'indeterminate' : 'rejected', class: writing });
-  });
-
-  it('waits as long as it is told to', async () => {
-    await using server = await startRegistry();
-    server.fail({ route: /./, times: 2, reply: { status: 429, body: '{}', headers: { 'Retry-After': '7' } } });
-
-    await expect(observe(planeAt(server.url))).rejects.toMatchObject({ class: 'transient', retryAfterMs: 7_000 });
   });
 
   it('shows no secret that the other side repeats', async () => {

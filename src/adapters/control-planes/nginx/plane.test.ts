@@ -4,7 +4,8 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import type { Answer, FaultySetup } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
 import { type NginxStandIn, startNginxStandIn } from '../../../../test/support/nginx/stand-in.ts';
 import { startOwnedProcess } from '../../../../test/support/owned-process.ts';
 import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
@@ -19,7 +20,7 @@ const applyOptions = { inverse: false, opId: 'rb_1/x', epoch: 1 };
 const marker = 'map $host $rollbackd_fraud { default "deploy-17"; }\n';
 
 type Node = { readonly folder: string; readonly file: string; readonly standIn: NginxStandIn };
-type World = ControlPlaneSetup & {
+type World = FaultySetup & {
   readonly nodes: readonly Node[];
   readonly another: (more: Record<string, unknown>, nodeMore?: Record<string, unknown>) => Promise<ControlPlane>;
 };
@@ -94,13 +95,57 @@ async function start({
     unreachable: async () => another({}, { url: 'http://127.0.0.1:1' }),
     silent: async () => another({ timeout: '30s' }, { url: silent.url }),
     secret: null,
+    fault: nginxFault(nodes, () => deps.clock.expire()),
+    said: deps.said,
     nodes,
     another,
     [Symbol.asyncDispose]: async () => owned.disposeAsync(),
   };
 }
 
-describeControlPlane('nginx (upstream, two nodes)', async () => start({ nodes: 2 }));
+const reading = (name: string, read: Answer['read']): Answer => ({ name, written: null, read });
+const answers: readonly Answer[] = [
+  reading('401', 'auth'),
+  reading('403', 'auth'),
+  reading('404', 'permanent'),
+  reading('429', 'transient'),
+  reading('500', 'transient'),
+  reading('503', 'transient'),
+  reading('reset', 'transient'),
+  reading('silence', 'transient'),
+  { name: 'a test that fails', written: 'permanent', read: null, requests: 0 },
+  { name: 'a test that does not end', written: 'transient', read: null, requests: 0 },
+  { name: 'a reload that fails', written: 'permanent', read: null, requests: 0 },
+  { name: 'a reload that is told and does not end', written: 'indeterminate', read: null, isDone: true },
+  { name: 'a reload that does not end', written: 'indeterminate', read: null, requests: 0 },
+];
+
+/** What the marker's location answers; of the commands, what they do instead. */
+function nginxFault(nodes: readonly Node[], expire: () => void): FaultySetup['fault'] {
+  return async (on, answer) => {
+    const instead = answer === 'silence' || answer === 'reset' ? answer : { status: Number(answer), body: 'no' };
+    if (on === 'read') {
+      for (const { standIn } of nodes) standIn.answer(instead, expire);
+      return { [Symbol.asyncDispose]: async () => nodes.forEach(({ standIn }) => standIn.answer(null)) };
+    }
+    const { folder, standIn } = nodes[0] as Node;
+    const [path] = answer.startsWith('a test') ? standIn.testCommand : standIn.reloadCommand;
+    const before = await readFile(path, 'utf8');
+    const mark = join(folder, 'reached');
+    const first = answer.includes('is told') ? before : '#!/bin/sh\n';
+    await writeFile(path, `${first}${answer.endsWith('fails') ? 'exit 1' : `touch ${mark}; exec sleep 60`}\n`);
+    const waiting = answer.endsWith('does not end') ? until('the command to hang', () => existsSync(mark), { everyMs: 5 }).then(expire) : null;
+    return {
+      [Symbol.asyncDispose]: async () => {
+        await waiting;
+        await rm(mark, { force: true });
+        await writeFile(path, before);
+      },
+    };
+  };
+}
+
+describeControlPlane('nginx (upstream, two nodes)', async () => start({ nodes: 2 }), answers);
 describeControlPlane('nginx (split_clients)', async () => start({ form: 'split_clients' }));
 describeControlPlane('nginx (map)', async () => start({ form: 'map' }));
 

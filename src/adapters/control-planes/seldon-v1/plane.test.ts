@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import type { FaultySetup } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
 import type { JsonMap, KubernetesObject } from '../../../../test/support/kubernetes/kubernetes-object.ts';
+import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import type { Fate } from '../../../../test/support/serving-platforms/controller.ts';
 import { seldonV1Crds } from '../../../../test/support/serving-platforms/crds.ts';
 import { annotationOf, DeploymentController } from '../../../../test/support/serving-platforms/deployments.ts';
-import { freeAddress, kubeconfigFor, planeDeps, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
+import { freeAddress, kubeconfigFor, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
 import { modelUriAnnotation, SeldonV1Operator, seldonV1Objection } from '../../../../test/support/serving-platforms/seldon-v1-operator.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';
@@ -58,7 +61,8 @@ async function start(options: { router?: 'istio' | 'ambassador'; predictors?: re
   const rollouts = new DeploymentController(kubernetes.client, 'shop', (template) => fateOf(annotationOf(template, modelUriAnnotation))).start();
   const operator = new SeldonV1Operator(kubernetes.client, 'shop', router).start();
   const kubeconfig = kubeconfigFor(kubernetes.url);
-  const plane = new SeldonV1Plane(seldonV1Config.parse({ kubeconfig: kubeconfig.path }), planeDeps());
+  const deps = aPlaneDeps();
+  const plane = new SeldonV1Plane(seldonV1Config.parse({ kubeconfig: kubeconfig.path }), deps);
   const observe = async (thorough = false): Promise<Observation> => await plane.observe(target, { thorough }, signal);
   const wanted = predictors.filter(({ traffic = 0, shadow }) => shadow !== true && traffic > 0).map(({ name }) => name);
   await until('the predictors to be routed', async () => (await observe()).serving.map(({ version }) => version).join() === wanted.join(), { everyMs: 10 });
@@ -71,6 +75,8 @@ async function start(options: { router?: 'istio' | 'ambassador'; predictors?: re
     fates,
     target,
     remember: () => undefined,
+    fault: kubernetesFault(kubernetes, deps.clock, plantedToken),
+    said: deps.said,
     sdep: async () => await kubernetes.client.get(path),
     [Symbol.asyncDispose]: async () => {
       await plane.close();
@@ -83,30 +89,34 @@ async function start(options: { router?: 'istio' | 'ambassador'; predictors?: re
 }
 
 for (const router of ['istio', 'ambassador'] as const) {
-  describeControlPlane(`seldon_v1 with ${router}`, async (): Promise<ControlPlaneSetup> => {
-    const setup = await start({ router });
-    const silence = await startSilence();
-    const removers: (() => void)[] = [];
-    const towards = (server: string): SeldonV1Plane => {
-      const kubeconfig = kubeconfigFor(server);
-      removers.push(kubeconfig.remove);
-      return new SeldonV1Plane(seldonV1Config.parse({ kubeconfig: kubeconfig.path }), planeDeps());
-    };
-    return {
-      ...setup,
-      from: 'v2',
-      to: 'v1',
-      mutations: async () => setup.kubernetes.mutations(),
-      unreachable: async () => towards(`http://${await freeAddress()}`),
-      silent: async () => towards(silence.url),
-      secret: plantedToken,
-      [Symbol.asyncDispose]: async () => {
-        for (const remove of removers) remove();
-        silence[Symbol.dispose]();
-        await setup[Symbol.asyncDispose]();
-      },
-    };
-  });
+  describeControlPlane(
+    `seldon_v1 with ${router}`,
+    async (): Promise<FaultySetup> => {
+      const setup = await start({ router });
+      const silence = await startSilence();
+      const removers: (() => void)[] = [];
+      const towards = (server: string): SeldonV1Plane => {
+        const kubeconfig = kubeconfigFor(server);
+        removers.push(kubeconfig.remove);
+        return new SeldonV1Plane(seldonV1Config.parse({ kubeconfig: kubeconfig.path }), aPlaneDeps());
+      };
+      return {
+        ...setup,
+        from: 'v2',
+        to: 'v1',
+        mutations: async () => setup.kubernetes.mutations(),
+        unreachable: async () => towards(`http://${await freeAddress()}`),
+        silent: async () => towards(silence.url),
+        secret: plantedToken,
+        [Symbol.asyncDispose]: async () => {
+          for (const remove of removers) remove();
+          silence[Symbol.dispose]();
+          await setup[Symbol.asyncDispose]();
+        },
+      };
+    },
+    kubernetesAnswers,
+  );
 }
 
 const predictorsOf = (sdep: KubernetesObject) => (sdep.spec as { predictors: (JsonMap & { name: string; traffic?: number })[] }).predictors;
@@ -271,7 +281,7 @@ describe('seldon_v1', () => {
     const tracking = { 'argocd.argoproj.io/tracking-id': 'models:machinelearning.seldon.io/SeldonDeployment:shop/fraud' };
     await setup.kubernetes.client.merge(path, { metadata: { annotations: tracking } });
     const kubeconfig = kubeconfigFor(setup.kubernetes.url);
-    const plane = new SeldonV1Plane(seldonV1Config.parse({ kubeconfig: kubeconfig.path, gitops }), planeDeps());
+    const plane = new SeldonV1Plane(seldonV1Config.parse({ kubeconfig: kubeconfig.path, gitops }), aPlaneDeps());
 
     expect((await plane.observe(target, { thorough: true }, signal)).refusals).toEqual(refusals);
     await plane.close();

@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import type { FaultySetup } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
 import type { JsonMap, KubernetesObject } from '../../../../test/support/kubernetes/kubernetes-object.ts';
+import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import { SeldonV2Scheduler } from '../../../../test/support/seldon-v2-scheduler/scheduler.ts';
 import type { Fate } from '../../../../test/support/serving-platforms/controller.ts';
 import { seldonV2Crds } from '../../../../test/support/serving-platforms/crds.ts';
-import { freeAddress, kubeconfigFor, planeDeps, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
+import { freeAddress, kubeconfigFor, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import type { PlaneTarget } from '../../../domain/ports.ts';
@@ -45,8 +48,9 @@ async function start(objects: readonly KubernetesObject[], target: PlaneTarget) 
   for (const object of objects) await kubernetes.client.create(object);
   const scheduler = (await SeldonV2Scheduler.listen(kubernetes.client, 'shop', (artifact) => fates.get(artifact.split('/').at(-1) ?? '') ?? 'serves')).start();
   const kubeconfig = kubeconfigFor(kubernetes.url);
+  const deps = aPlaneDeps();
   const settings = (endpoint: string, path = kubeconfig.path) => seldonV2Config.parse({ kubeconfig: path, scheduler: { endpoint } });
-  const plane = new SeldonV2Plane(settings(scheduler.address), planeDeps());
+  const plane = new SeldonV2Plane(settings(scheduler.address), deps);
   const observe = async (thorough = false): Promise<Observation> => await plane.observe(target, { thorough }, signal);
   const serving = async () => (await observe()).serving.map(({ version, share }) => [version, share] as const);
   const stepsTo = async (version: string): Promise<readonly Step[]> => {
@@ -65,6 +69,8 @@ async function start(objects: readonly KubernetesObject[], target: PlaneTarget) 
     fates,
     target,
     remember: () => undefined,
+    fault: kubernetesFault(kubernetes, deps.clock, plantedToken),
+    said: deps.said,
     [Symbol.asyncDispose]: async () => {
       await plane.close();
       await scheduler[Symbol.asyncDispose]();
@@ -102,7 +108,7 @@ async function startExperiment(candidates: readonly (readonly [string, number])[
   return setup;
 }
 
-function contractSetup(startIt: () => Promise<Started>, from: string, to: string): () => Promise<ControlPlaneSetup> {
+function contractSetup(startIt: () => Promise<Started>, from: string, to: string): () => Promise<FaultySetup> {
   return async () => {
     const setup = await startIt();
     const silence = await startSilence();
@@ -110,7 +116,7 @@ function contractSetup(startIt: () => Promise<Started>, from: string, to: string
     const towards = (server: string, endpoint: string): SeldonV2Plane => {
       const kubeconfig = kubeconfigFor(server);
       removers.push(kubeconfig.remove);
-      return new SeldonV2Plane(setup.settings(endpoint, kubeconfig.path), planeDeps());
+      return new SeldonV2Plane(setup.settings(endpoint, kubeconfig.path), aPlaneDeps());
     };
     return {
       ...setup,
@@ -129,7 +135,7 @@ function contractSetup(startIt: () => Promise<Started>, from: string, to: string
   };
 }
 
-describeControlPlane('seldon_v2 by artifact', contractSetup(startModel, 'v2', 'v1'));
+describeControlPlane('seldon_v2 by artifact', contractSetup(startModel, 'v2', 'v1'), kubernetesAnswers);
 describeControlPlane(
   'seldon_v2 by experiment',
   contractSetup(
@@ -144,6 +150,7 @@ describeControlPlane(
     'fraud-2',
     'fraud-1',
   ),
+  kubernetesAnswers,
 );
 
 describe('seldon_v2 by artifact', () => {
@@ -231,7 +238,7 @@ describe('seldon_v2 by artifact', () => {
 
   it('says that the scheduler does not answer', async () => {
     await using setup = await startModel();
-    const plane = new SeldonV2Plane(setup.settings(await freeAddress()), planeDeps());
+    const plane = new SeldonV2Plane(setup.settings(await freeAddress()), aPlaneDeps());
 
     await expect(plane.observe(byArtifact, { thorough: false }, signal)).rejects.toMatchObject({
       class: 'transient',

@@ -3,7 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { type Answer, type FaultySetup, httpAnswers } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { httpFault } from '../../../../test/support/http-answers.ts';
 import { type GateFault, type GateRequest, type HttpGate, startHttpGate } from '../../../../test/support/http-gate.ts';
 import { startOwnedProcess } from '../../../../test/support/owned-process.ts';
 import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
@@ -18,7 +20,7 @@ const secret = 'planted-webhook-secret';
 const applyOptions = { inverse: false, opId: 'rb_1/switch', epoch: 1 };
 const receiver = join(import.meta.dirname, '../../../../config/examples/webhook-receiver.mjs');
 
-type World = ControlPlaneSetup & {
+type World = FaultySetup & {
   readonly gate: HttpGate;
   readonly another: (changes?: Record<string, unknown>) => Promise<ControlPlane>;
   readonly state: () => Promise<unknown>;
@@ -85,6 +87,8 @@ async function start(changes: Record<string, unknown> = {}): Promise<World> {
     unreachable: async () => at('http://127.0.0.1:1'),
     silent: async () => at(silentGate.url),
     secret,
+    fault: httpFault(gate, deps.clock, { secret, more: oddAnswers }),
+    said: deps.said,
     gate,
     another: async (more = {}) => at(gate.url, more),
     state: async () => (JSON.parse(await readFile(stateFile, 'utf8')) as Record<string, unknown>)[name],
@@ -92,7 +96,16 @@ async function start(changes: Record<string, unknown> = {}): Promise<World> {
   };
 }
 
-describeControlPlane('webhook', start);
+const oddAnswers: Readonly<Record<string, GateFault>> = {
+  'a redirect': { status: 302, headers: { Location: '/elsewhere' } },
+  '202 with a Location elsewhere': { status: 202, headers: { Location: 'http://127.0.0.2:9/x' } },
+};
+const answers: readonly Answer[] = [
+  ...httpAnswers,
+  { name: 'a redirect', written: 'permanent', read: 'permanent' },
+  { name: '202 with a Location elsewhere', written: 'indeterminate', read: 'permanent' },
+];
+describeControlPlane('webhook', start, answers);
 
 async function plannedSteps(world: World): Promise<readonly Step[]> {
   const plan = world.plane.plan(world.target, await world.plane.observe(world.target, { thorough: true }, ever), all('6'));
@@ -155,48 +168,6 @@ describe('a webhook', () => {
     const sent = world.gate.seen.at(-1);
     expect(sent?.path).toBe(`/models/${String(world.target.plane['model'])}/v/${encodeURIComponent(to)}?region=eu`);
     expect(JSON.parse(sent?.body ?? '')).toEqual({ version: to, was: '7' });
-  });
-
-  const table: readonly (readonly [string, GateFault, { kind: string; class?: string }])[] = [
-    ['401', { status: 401 }, { kind: 'rejected', class: 'auth' }],
-    ['403', { status: 403 }, { kind: 'rejected', class: 'auth' }],
-    ['404', { status: 404 }, { kind: 'rejected', class: 'permanent' }],
-    ['409', { status: 409 }, { kind: 'conflict', class: 'conflict' }],
-    ['422', { status: 422, body: `no ${secret}` }, { kind: 'rejected', class: 'permanent' }],
-    ['429', { status: 429, headers: { 'Retry-After': '1' } }, { kind: 'rejected', class: 'transient' }],
-    ['500', { status: 500 }, { kind: 'indeterminate', class: 'indeterminate' }],
-    ['503', { status: 503 }, { kind: 'rejected', class: 'transient' }],
-    ['a redirect', { status: 302, headers: { Location: '/elsewhere' } }, { kind: 'rejected', class: 'permanent' }],
-    ['a connection reset after it was sent', 'reset', { kind: 'indeterminate', class: 'indeterminate' }],
-    ['no answer in time', 'silence', { kind: 'indeterminate', class: 'indeterminate' }],
-    ['202 with a Location elsewhere', { status: 202, headers: { Location: 'http://127.0.0.2:9/x' } }, { kind: 'indeterminate' }],
-  ];
-  it.each(table)('takes %s for what it is', async (_name, fault, expected) => {
-    await using world = await start();
-    const plane = await world.another({ timeout: '300ms' });
-    const step = await switchStep(world);
-    world.gate.refuse((seen) => (isAction('switch')(seen) ? fault : null));
-    const before = await world.mutations();
-
-    const outcome = await plane.apply(world.target, step, applyOptions, ever);
-
-    expect(outcome).toMatchObject(expected);
-    expect(JSON.stringify(outcome)).not.toContain(secret);
-    expect(await world.mutations()).toBe(before + 1);
-  });
-
-  it('looks before it repeats: an answer that got lost is found to have taken, and nothing is sent again', async () => {
-    await using world = await start();
-    const step = await switchStep(world);
-    world.gate.refuse((seen) => (isAction('switch')(seen) ? 'swallow' : null));
-
-    const lost = await world.plane.apply(world.target, step, applyOptions, ever);
-    const sent = await world.mutations();
-    const again = await world.plane.apply(world.target, step, applyOptions, ever);
-
-    expect(lost).toMatchObject({ kind: 'indeterminate' });
-    expect(again).toMatchObject({ kind: 'already' });
-    expect(await world.mutations()).toBe(sent);
   });
 
   it('repeats with the same key what has not taken', async () => {
