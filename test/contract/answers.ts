@@ -50,6 +50,24 @@ export const httpAnswers: readonly Answer[] = [
   { name: 'timeout after send', written: 'indeterminate', read: 'transient', isDone: true },
 ];
 
+/** Whatever speaks gRPC. */
+export const grpcAnswers: readonly Answer[] = [
+  { name: 'UNAUTHENTICATED', written: 'auth', read: 'auth' },
+  { name: 'PERMISSION_DENIED', written: 'auth', read: 'auth' },
+  { name: 'NOT_FOUND', written: 'permanent', read: 'permanent' },
+  { name: 'INVALID_ARGUMENT', written: 'permanent', read: 'permanent' },
+  { name: 'UNIMPLEMENTED', written: 'permanent', read: 'permanent' },
+  { name: 'ABORTED', written: 'transient', read: 'transient' },
+  { name: 'RESOURCE_EXHAUSTED', written: 'transient', read: 'transient' },
+  { name: 'UNAVAILABLE', written: 'transient', read: 'transient' },
+  { name: 'INTERNAL', written: 'indeterminate', read: 'transient' },
+  { name: 'DEADLINE_EXCEEDED', written: 'indeterminate', read: 'transient' },
+  { name: 'CANCELLED', written: 'indeterminate', read: 'transient' },
+  { name: 'reset', written: 'indeterminate', read: 'transient' },
+  { name: 'reset after send', written: 'indeterminate', read: 'transient', isDone: true },
+  { name: 'timeout after send', written: 'indeterminate', read: 'transient', isDone: true },
+];
+
 /** A copy of a table with some of its rows told otherwise. */
 export function withAnswers(table: readonly Answer[], changes: Readonly<Record<string, Partial<Answer>>>): readonly Answer[] {
   return table.map((answer) => ({ ...answer, ...changes[answer.name] }));

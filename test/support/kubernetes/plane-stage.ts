@@ -5,6 +5,7 @@ import type { AnyControlPlaneKind } from '../../../src/adapters/control-planes/c
 import type { Clock, ControlPlane, PlaneTarget } from '../../../src/domain/ports.ts';
 import type { FaultySetup } from '../../contract/answers.ts';
 import { expiringClock } from '../expiring-clock.ts';
+import { aPlaneDeps } from '../plane-deps.ts';
 import { recordingLog } from '../recording-log.ts';
 import { kubernetesFault } from './answers.ts';
 import { type FakeKubernetes, startFakeKubernetes } from './fake-kubernetes.ts';
@@ -25,7 +26,7 @@ export async function connectPlane(
   const folder = mkdtempSync(join(tmpdir(), 'rollbackd-plane-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const config = kind.config.parse({ kubeconfig: writeKubeconfig(folder, options.url, options.token), ...options.config });
-  return await kind.create(config, { clock: realClock, log: silentLog, memory: () => ({}), onRequest: () => undefined });
+  return await kind.create(config, aPlaneDeps());
 }
 
 function writeKubeconfig(folder: string, url: string, token: string): string {

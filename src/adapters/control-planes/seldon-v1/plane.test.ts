@@ -274,7 +274,7 @@ describe('seldon_v1', () => {
   });
 
   it.each([
-    ['refuse', [expect.stringContaining('Argo CD (models) keeps seldondeployment shop/fraud as git has it') as string]],
+    ['refuse', [expect.stringContaining('Argo CD application models keeps seldondeployment shop/fraud as git has it') as string]],
     ['alert', []],
   ] as const)('where Argo CD keeps it as git has it: %s', async (gitops, refusals) => {
     await using setup = await start();

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { FaultySetup } from '../../../../test/contract/answers.ts';
+import { type Answer, type FaultySetup, grpcAnswers, withAnswers } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { refuseWith } from '../../../../test/support/grpc-answers.ts';
+import { startGrpcGate } from '../../../../test/support/grpc-gate.ts';
 import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
 import type { JsonMap, KubernetesObject } from '../../../../test/support/kubernetes/kubernetes-object.ts';
@@ -48,9 +50,8 @@ async function start(objects: readonly KubernetesObject[], target: PlaneTarget) 
   for (const object of objects) await kubernetes.client.create(object);
   const scheduler = (await SeldonV2Scheduler.listen(kubernetes.client, 'shop', (artifact) => fates.get(artifact.split('/').at(-1) ?? '') ?? 'serves')).start();
   const kubeconfig = kubeconfigFor(kubernetes.url);
-  const deps = aPlaneDeps();
-  const settings = (endpoint: string, path = kubeconfig.path) => seldonV2Config.parse({ kubeconfig: path, scheduler: { endpoint } });
-  const plane = new SeldonV2Plane(settings(scheduler.address), deps);
+  const settings = (scheduler: { endpoint: string; timeout?: string }, path = kubeconfig.path) => seldonV2Config.parse({ kubeconfig: path, scheduler });
+  const plane = new SeldonV2Plane(settings({ endpoint: scheduler.address }), aPlaneDeps());
   const observe = async (thorough = false): Promise<Observation> => await plane.observe(target, { thorough }, signal);
   const serving = async () => (await observe()).serving.map(({ version, share }) => [version, share] as const);
   const stepsTo = async (version: string): Promise<readonly Step[]> => {
@@ -69,8 +70,6 @@ async function start(objects: readonly KubernetesObject[], target: PlaneTarget) 
     fates,
     target,
     remember: () => undefined,
-    fault: kubernetesFault(kubernetes, deps.clock, plantedToken),
-    said: deps.said,
     [Symbol.asyncDispose]: async () => {
       await plane.close();
       await scheduler[Symbol.asyncDispose]();
@@ -108,34 +107,52 @@ async function startExperiment(candidates: readonly (readonly [string, number])[
   return setup;
 }
 
+/** The scheduler is only asked to observe. A model it does not know is seen to have no version. */
+const schedulerAnswers: readonly Answer[] = withAnswers(grpcAnswers, { NOT_FOUND: { read: null } }).map(
+  ({ name, read }): Answer => ({ name: `scheduler: ${name}`, written: null, read, isObserved: true }),
+);
+const answers = [...kubernetesAnswers, ...schedulerAnswers];
+
 function contractSetup(startIt: () => Promise<Started>, from: string, to: string): () => Promise<FaultySetup> {
   return async () => {
-    const setup = await startIt();
-    const silence = await startSilence();
-    const removers: (() => void)[] = [];
+    const owned = new AsyncDisposableStack();
+    const setup = owned.use(await startIt());
+    const silence = owned.use(await startSilence());
+    const gate = owned.use(await startGrpcGate(setup.scheduler.address));
+    const deps = aPlaneDeps();
+    const ofKubernetes = kubernetesFault(setup.kubernetes, deps.clock, plantedToken);
+    const planeOn = (settings: ReturnType<Started['settings']>): SeldonV2Plane => {
+      const plane = new SeldonV2Plane(settings, deps);
+      owned.defer(async () => plane.close());
+      return plane;
+    };
     const towards = (server: string, endpoint: string): SeldonV2Plane => {
       const kubeconfig = kubeconfigFor(server);
-      removers.push(kubeconfig.remove);
-      return new SeldonV2Plane(setup.settings(endpoint, kubeconfig.path), aPlaneDeps());
+      owned.defer(kubeconfig.remove);
+      return planeOn(setup.settings({ endpoint }, kubeconfig.path));
     };
     return {
       ...setup,
+      plane: planeOn(setup.settings({ endpoint: gate.address })),
       from,
       to,
       mutations: async () => setup.kubernetes.mutations(),
       unreachable: async () => towards(`http://${await freeAddress()}`, await freeAddress()),
       silent: async () => towards(silence.url, silence.address),
       secret: plantedToken,
-      [Symbol.asyncDispose]: async () => {
-        for (const remove of removers) remove();
-        silence[Symbol.dispose]();
-        await setup[Symbol.asyncDispose]();
+      fault: async (on, answer) => {
+        if (!answer.startsWith('scheduler: ')) return await ofKubernetes(on, answer);
+        const name = answer.replace('scheduler: ', '');
+        const fault = refuseWith(gate, name, () => true);
+        return name === 'timeout after send' ? { ...fault, plane: planeOn(setup.settings({ endpoint: gate.address, timeout: '300ms' })) } : fault;
       },
+      said: deps.said,
+      [Symbol.asyncDispose]: async () => owned.disposeAsync(),
     };
   };
 }
 
-describeControlPlane('seldon_v2 by artifact', contractSetup(startModel, 'v2', 'v1'), kubernetesAnswers);
+describeControlPlane('seldon_v2 by artifact', contractSetup(startModel, 'v2', 'v1'), answers);
 describeControlPlane(
   'seldon_v2 by experiment',
   contractSetup(
@@ -150,7 +167,7 @@ describeControlPlane(
     'fraud-2',
     'fraud-1',
   ),
-  kubernetesAnswers,
+  answers,
 );
 
 describe('seldon_v2 by artifact', () => {
@@ -238,7 +255,7 @@ describe('seldon_v2 by artifact', () => {
 
   it('says that the scheduler does not answer', async () => {
     await using setup = await startModel();
-    const plane = new SeldonV2Plane(setup.settings(await freeAddress()), aPlaneDeps());
+    const plane = new SeldonV2Plane(setup.settings({ endpoint: await freeAddress() }), aPlaneDeps());
 
     await expect(plane.observe(byArtifact, { thorough: false }, signal)).rejects.toMatchObject({
       class: 'transient',

@@ -4,7 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { all, type ControlPlaneSetup, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { type FaultySetup, grpcAnswers, withAnswers } from '../../../../test/contract/answers.ts';
+import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { refuseWith } from '../../../../test/support/grpc-answers.ts';
+import { startGrpcGate } from '../../../../test/support/grpc-gate.ts';
+import { recordingLog } from '../../../../test/support/recording-log.ts';
 import { createServingClient } from '../../../../test/support/serving-client.ts';
 import { type ModelRepository, type ModelVersions, makeModelRepository, startTensorFlowServing } from '../../../../test/support/tensorflow-serving/start.ts';
 import { serveHere } from '../../../../test/support/tensorflow-serving/start-here.ts';
@@ -85,9 +89,9 @@ class World {
     return server;
   }
 
-  configure(config: Record<string, unknown>): void {
+  configure(config: Record<string, unknown>, deps: Partial<PlaneDeps> = {}): void {
     this.#config = { file_system_poll_wait: poll, ...config };
-    this.plane = this.another();
+    this.plane = this.another({}, deps);
   }
 
   /** A further plane over the same memory, as after a restart. */
@@ -184,21 +188,39 @@ async function silentPort(world: World): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-describeControlPlane('tensorflow_serving', async (): Promise<ControlPlaneSetup> => {
-  const world = await World.start({ models: { fraud: { 1: {}, 2: {} }, other: { 5: {} } } });
-  return {
-    plane: world.plane,
-    target: world.target,
-    from: '2',
-    to: '1',
-    remember: world.remember,
-    mutations: async () => world.reloads(),
-    unreachable: async () => world.another({ endpoints: ['127.0.0.1:1'], tls_config: { ca: 'planted-secret' } }),
-    silent: async () => world.another({ endpoints: [await silentPort(world)] }),
-    secret: 'planted-secret',
-    [Symbol.asyncDispose]: async () => world[Symbol.asyncDispose](),
-  };
-});
+const quick = '300ms';
+const reload = 'HandleReloadConfigRequest';
+
+describeControlPlane(
+  'tensorflow_serving',
+  async (): Promise<FaultySetup> => {
+    const world = await World.start({ models: { fraud: { 1: {}, 2: {} }, other: { 5: {} } } });
+    const gate = await startGrpcGate(world.servers[0]?.grpc ?? '');
+    world.own(async () => gate[Symbol.asyncDispose]());
+    const log = recordingLog();
+    world.configure({ endpoints: [gate.address], model_config_file: world.file }, { log });
+    return {
+      plane: world.plane,
+      target: world.target,
+      from: '2',
+      to: '1',
+      remember: world.remember,
+      mutations: async () => gate.seen.filter((method) => method === reload).length,
+      unreachable: async () => world.another({ endpoints: ['127.0.0.1:1'], tls_config: { ca: 'planted-secret' } }),
+      silent: async () => world.another({ endpoints: [await silentPort(world)] }),
+      secret: 'planted-secret',
+      fault: async (on, answer) => {
+        const fault = refuseWith(gate, answer, (method) => (method === reload) === (on === 'write'));
+        if (answer !== 'timeout after send') return fault;
+        return { ...fault, plane: world.another(on === 'write' ? { apply_timeout: quick } : { timeout: quick }, { log }) };
+      },
+      said: () => [log.text(), ...world.requests].join('\n'),
+      [Symbol.asyncDispose]: async () => world[Symbol.asyncDispose](),
+    };
+  },
+  // A server that does not know the model is seen to serve nothing of it.
+  withAnswers(grpcAnswers, { NOT_FOUND: { read: null } }),
+);
 
 const withLabels: WorldOptions = {
   extra: {
