@@ -10,12 +10,12 @@ export { all, type ControlPlaneSetup, reach, takeStep } from './plane-steps.ts';
 
 /**
  * What every control plane that actuates keeps to. Run it from the plane's own folder, with a real process behind it.
- * @param answers what the server can be made to answer, and what must follow; left out where it is a real one that cannot be made to
+ * @param answers what the server can be made to answer, and what must follow; `null` for a real one, which cannot be made to, or where another setup has asked
  */
-export function describeControlPlane(name: string, start: () => Promise<ControlPlaneSetup>): void;
+export function describeControlPlane(name: string, start: () => Promise<ControlPlaneSetup>, answers: null): void;
 export function describeControlPlane(name: string, start: () => Promise<FaultySetup>, answers: readonly Answer[]): void;
-export function describeControlPlane(name: string, start: () => Promise<ControlPlaneSetup | FaultySetup>, answers: readonly Answer[] = []): void {
-  if (answers.length > 0) describeAnswers(name, start as () => Promise<FaultySetup>, answers);
+export function describeControlPlane(name: string, start: () => Promise<ControlPlaneSetup | FaultySetup>, answers: readonly Answer[] | null): void {
+  if (answers !== null) describeAnswers(name, start as () => Promise<FaultySetup>, answers);
   describe(`${name} as a control plane`, () => {
     let setup: ControlPlaneSetup;
     const observe = async (plane = setup.plane): Promise<Observation> => plane.observe(setup.target, { thorough: false }, everSignal);

@@ -155,7 +155,8 @@ async function settled(namespace: string, name: string): Promise<void> {
   });
 }
 
-for (const kind of Object.keys(kinds) as Kind[]) describeControlPlane(`${kind}, on a real API server with its shipped role,`, async () => await start(kind));
+for (const kind of Object.keys(kinds) as Kind[])
+  describeControlPlane(`${kind}, on a real API server with its shipped role,`, async () => await start(kind), null);
 
 describe('without a right of the shipped role, the error names it', () => {
   it.each<[Kind, string, string]>([

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
 import { anApplication, applicationCrd } from '../../../../test/support/kubernetes/argo-cd.ts';
 import { IngressNginx } from '../../../../test/support/kubernetes/ingress-nginx.ts';
 import { type KubernetesStage, setKubernetesStage } from '../../../../test/support/kubernetes/plane-stage.ts';
@@ -52,8 +53,8 @@ async function stage({
   });
 }
 
-describeControlPlane('ingress_nginx', async () => await stage());
-describeControlPlane('ingress_nginx, to the canary,', async () => await stage({ canary: { canary: 'true' }, way: ['6', '7'] }));
+describeControlPlane('ingress_nginx', async () => await stage(), kubernetesAnswers);
+describeControlPlane('ingress_nginx, to the canary,', async () => await stage({ canary: { canary: 'true' }, way: ['6', '7'] }), kubernetesAnswers);
 
 describe('ingress_nginx', () => {
   let setup: KubernetesStage;
@@ -459,25 +460,6 @@ describe('ingress_nginx', () => {
       review: () => ({ fail: 'no endpoints available for service "ingress-nginx-controller-admission"' }),
     });
     expect(await apply(step)).toMatchObject({ kind: 'rejected', class: 'transient' });
-  });
-
-  it.each([
-    [401, 'rejected', 'auth'],
-    [403, 'rejected', 'auth'],
-    [409, 'conflict', 'conflict'],
-    [422, 'rejected', 'permanent'],
-    [429, 'rejected', 'transient'],
-    [500, 'indeterminate', 'indeterminate'],
-    [503, 'rejected', 'transient'],
-    ['reset after send', 'indeterminate', 'indeterminate'],
-  ] as const)('answers a patch that ends in %s with its class, and no secret', async (fault, kind, errorClass) => {
-    const step = await planned();
-    setup.kubernetes.fail({ method: 'PATCH' }, fault);
-
-    const outcome = await apply(step);
-
-    expect(outcome).toMatchObject({ kind, class: errorClass });
-    expect(JSON.stringify(outcome)).not.toContain('planted-t0ken');
   });
 
   it('reads the annotations of a controller with another prefix', async () => {

@@ -146,8 +146,8 @@ function nginxFault(nodes: readonly Node[], expire: () => void): FaultySetup['fa
 }
 
 describeControlPlane('nginx (upstream, two nodes)', async () => start({ nodes: 2 }), answers);
-describeControlPlane('nginx (split_clients)', async () => start({ form: 'split_clients' }));
-describeControlPlane('nginx (map)', async () => start({ form: 'map' }));
+describeControlPlane('nginx (split_clients)', async () => start({ form: 'split_clients' }), null);
+describeControlPlane('nginx (map)', async () => start({ form: 'map' }), null);
 
 const observe = async ({ plane, target }: { plane: ControlPlane; target: PlaneTarget }) => plane.observe(target, { thorough: true }, ever);
 async function ofPhase(world: World, phase: Step['phase']): Promise<Step> {
