@@ -196,6 +196,24 @@ describe('lints', () => {
       ['no_min_requests'],
     ],
     [
+      'nothing where the evidence asks for enough requests and time',
+      'condition:\n  error_ratio: {detect: sequential, above: 5%, min_requests: 0}\nlabels: {severity: page}\nrollback: {}',
+      {},
+      [],
+    ],
+    [
+      'a latency limit inside a bucket',
+      'condition:\n  latency: {detect: sequential, quantile: 0.99, above: 250ms}',
+      { bucketBoundsSeconds: [0.21857, 0.39344] },
+      ['between_buckets'],
+    ],
+    [
+      'nothing on a limit that is a bound but for rounding',
+      'condition:\n  latency: {detect: sequential, quantile: 0.99, above: 219ms}',
+      { bucketBoundsSeconds: [0.21857, 0.39344] },
+      [],
+    ],
+    [
       'an acting rule on low traffic',
       'condition:\n  request_rate: {window: 1m, below: 5}\nfor: 30s\nlabels: {severity: page}\nrollback: {}',
       {},

@@ -10,6 +10,8 @@ import { MeasurePlan } from './measure.ts';
 
 /** Samples from before the switch that growth since then is counted from. */
 const samplesBeforeMs = 150_000;
+/** Correlation between the requests of a poll that recovery reckons with. */
+const recoveryBurst = 0.002;
 /** Recovery is looked at every second. */
 const leastPollMs = 1_000;
 
@@ -30,7 +32,7 @@ export async function judgeRecovery(input: {
   nowMs: number;
   /** Metrics' names of versions → versions, as the plane has them now; `undefined`: the same. */
   names: Readonly<Record<string, string>> | undefined;
-  /** What the rule's detector knew of the bad version, for its burstiness and bound; absent: nothing. */
+  /** What the rule's detector knew of the bad version, for the bound it compared at; absent: nothing. */
   remembered?: (rule: Rule) => SequentialState | null;
   signal: AbortSignal;
 }): Promise<Recovery> {
@@ -47,7 +49,7 @@ export async function judgeRecovery(input: {
     if (measurement === undefined) return { rule, kind: 'no_data' as const, words: 'no sample of this version' };
     const remembered = input.remembered?.(rule) ?? null;
     const condition = rule.alert === episode.rule ? sinceDetection(rule.condition, episode, remembered) : rule.condition;
-    const counted = condition.kind === 'sequential' ? countSince(condition, measurement, { ...input, remembered }) : measurement;
+    const counted = condition.kind === 'sequential' ? countSince(condition, measurement, input) : measurement;
     const finding = findIn(condition, counted, { nowMs, version: episode.to, others: [], isKnownGood: true });
     if (finding.isMoot === true) return null;
     const tooEarly = rule.condition.kind === 'expr' && finding.kind === 'breaching' && nowMs - switchedAtMs < rule.condition.rangeMs;
@@ -60,16 +62,19 @@ export async function judgeRecovery(input: {
   return { kind: findings.some((finding) => finding.kind === 'breaching') ? 'breaching' : 'unknown', reason: words };
 }
 
-/** Judges the target from nothing but its requests since the switch, by a detector of its own that only knows how bursty the service is. */
+/**
+ * Judges the target from nothing but its requests since the switch, by a detector of its own. It acts on nothing, so it need not be as careful about bursts
+ * as the one that rolls back: else a few minutes would not do.
+ */
 function countSince(
   condition: SequentialCondition,
   measurement: Measurement,
-  { episode, switchedAtMs, nowMs, remembered }: { episode: Episode; switchedAtMs: number; nowMs: number; remembered: SequentialState | null },
+  { episode, switchedAtMs, nowMs }: { episode: Episode; switchedAtMs: number; nowMs: number },
 ): Measurement {
   if (measurement.counters === undefined) return measurement;
-  const watch = new RuleWatch({ condition, forMs: 0, intervalMs: leastPollMs, sharers: 1, evidenceMs: Number.POSITIVE_INFINITY });
-  const state = remembered === null ? null : { ...remembered, shape: 'of another version' };
-  const seen = { version: episode.to, counters: measurement.counters, state, switchedMs: switchedAtMs, isKnownGood: true, firstSeenMs: null };
+  const burst = typeof condition.burst === 'number' ? condition.burst : recoveryBurst;
+  const watch = new RuleWatch({ condition: { ...condition, burst }, forMs: 0, intervalMs: leastPollMs, sharers: 1, evidenceMs: Number.POSITIVE_INFINITY });
+  const seen = { version: episode.to, counters: measurement.counters, state: null, switchedMs: switchedAtMs, isKnownGood: true, firstSeenMs: null };
   const reading = watch.read([seen], nowMs).get(episode.to);
   return reading === undefined ? measurement : { ...measurement, sequential: reading };
 }

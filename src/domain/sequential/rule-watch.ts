@@ -4,7 +4,7 @@ import type { CounterSeries, Counters, SequentialReading } from '../measurement.
 import { histogramQuantile } from '../prometheus-functions.ts';
 import type { SequentialCondition } from '../rule.ts';
 import { type CountedPoll, CountHistory } from './count-history.ts';
-import { boundsOf, pollsOfErrors, pollsOfLatency, type Span } from './count-polls.ts';
+import { boundsOf, neighbours, pollsOfErrors, pollsOfLatency, type Span } from './count-polls.ts';
 import { type Growth, longestLeadMs, SeriesTracker } from './series-tracker.ts';
 import { allowedShare, type SequentialState, VersionWatch, type WatchOptions } from './version-watch.ts';
 
@@ -189,8 +189,7 @@ export class RuleWatch {
     const requests = histogram.get(Number.POSITIVE_INFINITY) ?? 0;
     if (requests < Math.max(100, 10 / (1 - of.quantile))) return;
     const allowed = Math.max(limit.times * histogramQuantile(of.quantile, histogram) + limit.byAtLeast, limit.andAbove);
-    const bounds = [...histogram.keys()].filter((bound) => Number.isFinite(bound) && bound >= allowed * (1 - 1e-9));
-    if (bounds.length > 0) this.#boundSeconds = Math.min(...bounds);
+    this.#boundSeconds = neighbours([...histogram.keys()], allowed).above;
   }
 
   #read(one: VersionSeen, seen: readonly VersionSeen[], nowMs: number): SequentialReading {
@@ -232,8 +231,7 @@ export class RuleWatch {
     if (of.kind !== 'latency') return null;
     if (limit.op === 'above_baseline') return this.#boundSeconds;
     if (of.bound === 'interpolate') return limit.value;
-    const above = boundsOf(counters.total).filter((bound) => Number.isFinite(bound) && bound >= limit.value * (1 - 1e-9));
-    return above.length === 0 ? null : Math.min(...above);
+    return neighbours(boundsOf(counters.total), limit.value).above;
   }
 
   /** Whether the other versions show the same since the estimated start: what they counted fits this version's rate better than the limit. */
