@@ -7,22 +7,18 @@ import { soleLeadership } from '../app/leadership.ts';
 import { planeTarget } from '../app/observer.ts';
 import { effectivePolicy, isActing } from '../app/runtime.ts';
 import { judgeWithSignatures } from '../app/stages/compatibility.ts';
-import { MeasurePlan } from '../app/stages/measure.ts';
 import type { Config } from '../config/config.ts';
 import { consequence } from '../domain/decide.ts';
 import type { Journal, Log } from '../domain/ports.ts';
-import type { Rule } from '../domain/rule.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import { createLog } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { markOf, styleOf } from './columns.ts';
 import { exitCodes } from './exit.ts';
+import { gatherMsOf, queriesOf } from './queries.ts';
 import { loadSettings } from './settings.ts';
 import { type Column, type OutputFormat, renderOutput } from './table.ts';
 import { readVersion } from './version.ts';
-
-/** A source that scrapes needs a few samples before it can tell a rate: this many of its intervals. */
-const scrapesNeeded = 4;
 
 type Row = {
   readonly model: string;
@@ -61,7 +57,7 @@ export async function plan(options: { configFile: string; gatherMs: number | nul
     forceDryRun: true,
   });
   try {
-    const gatherMs = options.gatherMs ?? scrapeTime(config);
+    const gatherMs = options.gatherMs ?? gatherMsOf(config);
     if (gatherMs > 0) {
       process.stderr.write(`gathering samples for ${gatherMs / 1000} s\n`);
       await app.turn();
@@ -76,13 +72,6 @@ export async function plan(options: { configFile: string; gatherMs: number | nul
   } finally {
     await close(0);
   }
-}
-
-function scrapeTime(config: Config): number {
-  const intervals = config.sources.map(({ settings }) =>
-    typeof settings === 'object' && settings !== null && 'scrape_interval' in settings ? Number(settings.scrape_interval) : 0,
-  );
-  return scrapesNeeded * Math.max(0, ...intervals);
 }
 
 /** What the daemon's journal knows of health, quarantine and pauses, in memory: the file itself is only read. */
@@ -141,15 +130,4 @@ async function foresee(app: App, verdict: Verdict, log: Log): Promise<Row> {
       : (plane?.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: target, share: 1 }] }) ?? null);
   const steps = planned?.kind === 'steps' ? planned.steps.map((step) => step.name) : planned?.kind === 'refused' ? [`refused: ${planned.reason}`] : [];
   return { ...base, would: consequence(judgement), because: judgement.detail, target, steps, queries };
-}
-
-function queriesOf(app: App, rule: Rule): readonly string[] {
-  const { runtime } = app;
-  const model = runtime.models.get(rule.model);
-  const source = model === undefined ? undefined : runtime.sources.get(model.source);
-  if (model === undefined || source === undefined) return [];
-  if (rule.condition.kind === 'expr') return [rule.condition.expr];
-  const asked = new MeasurePlan(realClock.nowMs());
-  asked.add({ model, rules: [rule], serving: [], sinceMs: null });
-  return [...source.describe(asked.questions).values()];
 }

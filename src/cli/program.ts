@@ -47,6 +47,7 @@ function createProgram(done: (exitCode: number) => void): Command {
   addRun(program, done);
   addChecks(program, done);
   addTests(program, done);
+  addExplain(program, done);
   addLooks(program, done);
   addAdministration(program);
   addJournal(program, done);
@@ -155,6 +156,33 @@ function addTests(program: Command, done: (exitCode: number) => void): void {
       const { plan } = await import('./plan.ts');
       done(
         await plan({ configFile: String(flags['config.file']), gatherMs: (flags['for'] as number | undefined) ?? null, output: flags['output'] as 'table' }),
+      );
+    });
+}
+
+function addExplain(program: Command, done: (exitCode: number) => void): void {
+  program
+    .command('explain')
+    .argument('[model]', 'only of this model')
+    .description('what each rule asks, needs and sees, how soon it acts and how often it errs at the present traffic; changes nothing')
+    .addOption(configFileOption())
+    .addOption(new Option('--for <duration>', 'how long to gather samples first; a scrape source needs a few scrapes').argParser(readDuration))
+    .addOption(new Option('--requests-per-second <number>', 'reckon with this traffic instead of asking the sources').argParser(readPositive))
+    .addOption(new Option('--bad-ratio <ratio>', 'beside --requests-per-second: share of them that is bad, such as 0.1%').argParser(readRatio))
+    .addOption(outputOption())
+    .action(async (model: string | undefined, flags: Record<string, unknown>) => {
+      const { explain } = await import('./explain.ts');
+      done(
+        await explain({
+          model: model ?? null,
+          configFile: String(flags['config.file']),
+          gatherMs: (flags['for'] as number | undefined) ?? null,
+          assumed:
+            flags['requestsPerSecond'] === undefined
+              ? null
+              : { requestsPerSecond: Number(flags['requestsPerSecond']), badShare: (flags['badRatio'] as number | undefined) ?? null },
+          output: flags['output'] as 'table',
+        }),
       );
     });
 }
@@ -313,6 +341,18 @@ function addRest(program: Command, done: (exitCode: number) => void): void {
     .command('version')
     .description('print the version')
     .action(() => void process.stdout.write(`rollbackd ${readVersion()} (node ${process.versions.node})\n`));
+}
+
+function readPositive(text: string): number {
+  const number = Number(text);
+  if (!(number > 0 && Number.isFinite(number))) throw new InvalidArgumentError('write a number above 0, such as 20');
+  return number;
+}
+
+function readRatio(text: string): number {
+  const number = text.endsWith('%') ? Number(text.slice(0, -1)) / 100 : Number(text);
+  if (text.trim() === '' || !(number >= 0 && number <= 1)) throw new InvalidArgumentError('write a ratio from 0 to 1, or 0.1%');
+  return number;
 }
 
 function readDuration(text: string): number {

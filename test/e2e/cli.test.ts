@@ -104,6 +104,19 @@ describe.concurrent('before a daemon runs', { timeout: 90_000 }, () => {
     expect(stdout).toMatch(/^MODEL +VERSION +RULE +VERDICT +WOULD +REASON\nfraud-detector +2 +ModelErrorRatioHigh +✔ ok +nothing +error ratio 0% /);
   });
 
+  it('explain says what each rule asks, needs and sees at the present traffic', async () => {
+    const { code, stdout } = await stage.cli('explain', modelName, '--config.file', stage.configFile, '-o', 'json');
+
+    const [first] = JSON.parse(stdout) as { traffic: { requestsPerSecond: number; badShare: number }; isFed: boolean; queries: string[]; delays: unknown[] }[];
+    expect(first?.traffic.requestsPerSecond).toBeGreaterThan(1);
+    expect(first).toMatchObject({ rule: 'ModelErrorRatioHigh', isFed: true, acts: 'enforce', traffic: { badShare: 0 }, falseAlarmsPerYear: 0 });
+    expect(first?.queries.join()).toMatch(/increase\(/);
+    expect(first?.delays).toHaveLength(3);
+    expect(code).toBe(0);
+    const unasked = await stage.cli('explain', 'fruad', '--config.file', stage.configFile, '--requests-per-second', '20');
+    expect(unasked).toMatchObject({ code: 1, stderr: 'rollbackd: found no model fruad; expected one of fraud-detector\n' });
+  });
+
   it('plan ends with 2 when it would act, with target and steps', async () => {
     const rule = { alert: 'High', condition: errorRatioRule.condition, rollback: {} };
     await using other = await setStageFromFiles({ rules: [rule] });
