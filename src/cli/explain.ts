@@ -119,7 +119,8 @@ async function measureTraffic(app: App, model: Model, rules: readonly Rule[], wi
   if (source === undefined) return new Map();
   const plan = new MeasurePlan(realClock.nowMs());
   const asked = rules.map((rule) => ({ ...rule, condition: countedFor(rule.condition, model, windowMs) }));
-  plan.add({ model, rules: asked, serving: [], sinceMs: null });
+  // Traffic without a version is the serving one's, whatever its name: the plane need not be asked for it.
+  plan.add({ model, rules: asked, serving: model.attribution.kind === 'serving' ? ['serving'] : [], sinceMs: null });
   const measured = (await plan.measure(source, app.runtime.sources, AbortSignal.timeout(30_000))).get(model.name) ?? [];
   return new Map(measured.map(({ rule, byVersion }) => [rule.id, trafficOf(rule.condition, busiest([...byVersion.values()]), windowMs)]));
 }
