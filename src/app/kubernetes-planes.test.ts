@@ -5,23 +5,15 @@ import { aModel, aPolicy } from '../../test/support/builders.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakeSource } from '../../test/support/fake-source.ts';
 import { startControllers } from '../../test/support/kubernetes/controllers.ts';
+import { httpRouteCrd } from '../../test/support/kubernetes/crds/gateway-api.ts';
+import { destinationRuleCrd, virtualServiceCrd } from '../../test/support/kubernetes/crds/istio.ts';
 import type { FakeKubernetes } from '../../test/support/kubernetes/fake-kubernetes.ts';
 import { GatewayController } from '../../test/support/kubernetes/gateway-controller.ts';
 import { IngressNginx } from '../../test/support/kubernetes/ingress-nginx.ts';
 import type { KubernetesObject } from '../../test/support/kubernetes/kubernetes-object.ts';
 import { aDeployment, aService } from '../../test/support/kubernetes/objects.ts';
 import { setKubernetesStage } from '../../test/support/kubernetes/plane-stage.ts';
-import {
-  aDestinationRule,
-  anEndpointSlice,
-  anHttpRoute,
-  anIngress,
-  aPod,
-  aVirtualService,
-  destinationRuleCrd,
-  httpRouteCrd,
-  virtualServiceCrd,
-} from '../../test/support/kubernetes/traffic-objects.ts';
+import { aDestinationRule, anEndpointSlice, anHttpRoute, anIngress, aPod, aVirtualService } from '../../test/support/kubernetes/traffic-objects.ts';
 import { passingSmoke, setStage } from '../../test/support/stage.ts';
 import { until } from '../../test/support/until.ts';
 import type { AnyControlPlaneKind } from '../adapters/control-planes/control-plane.ts';
@@ -126,7 +118,7 @@ const scenes: readonly Scene[] = [
       await kubernetes.client.create(anEndpointSlice('fraud-v6', { a: isUp }));
       await kubernetes.client.create(anEndpointSlice('fraud-v7', { b: true }));
       await kubernetes.client.create(anHttpRoute({ 'fraud-v6': 90, 'fraud-v7': 10 }));
-      return new GatewayController(kubernetes, { delayMs: 10 });
+      return new GatewayController(kubernetes.client, { delayMs: 10 });
     },
     refusal: 'Service shop/fraud-v6 has 0 ready endpoints, expected at least 1 (min_ready); scale its Deployment up first',
   },

@@ -627,7 +627,19 @@ function apiVersionOf({ group, version }: ApiPath): string {
 
 /** As the asked-for version shows it. */
 function shown(object: KubernetesObject, path: ApiPath, kind: ResourceKind): KubernetesObject {
-  return { ...object, apiVersion: apiVersionOf(path), kind: kind.kind };
+  const own = { ...object, apiVersion: apiVersionOf(path), kind: kind.kind };
+  // What was sent in another order comes back in this one: custom objects are maps to the API server.
+  return kind.isBuiltIn ? own : (withSortedKeys(own) as KubernetesObject);
+}
+
+function withSortedKeys(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withSortedKeys);
+  if (!isMap(value)) return value;
+  return Object.fromEntries(
+    Object.keys(value)
+      .toSorted()
+      .map((key) => [key, withSortedKeys(value[key])]),
+  );
 }
 
 function scaleOf(object: KubernetesObject): KubernetesObject {

@@ -45,3 +45,10 @@ export type ManagedFieldsEntry = {
 export function isMap(value: unknown): value is JsonMap {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
+
+/** Whether all that is wished is there, whatever the server filled in beside it and in whatever order; lists have the same length. */
+export function includes(present: unknown, wished: unknown): boolean {
+  if (Array.isArray(wished)) return Array.isArray(present) && present.length === wished.length && wished.every((each, index) => includes(present[index], each));
+  if (!isMap(wished)) return present === wished;
+  return isMap(present) && Object.entries(wished).every(([key, value]) => includes(present[key], value));
+}

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Cause } from './api-error.ts';
 import { isMap, type JsonMap, type KubernetesObject } from './kubernetes-object.ts';
 import { matchesSelector } from './selectors.ts';
+import { fillIn, prune, schemaCauses } from './structural-schema.ts';
 
 /** What moves `metadata.generation`: nothing (the kind has none), the spec, also annotations, or all but metadata and status. */
 export type GenerationRule = 'none' | 'spec' | 'spec and annotations' | 'content';
@@ -133,6 +134,20 @@ function validateLease(object: KubernetesObject): Cause[] {
   return causes;
 }
 
+/** Kinds of Kubernetes' own groups need somebody's word for it. */
+function validateApproval(crd: KubernetesObject): Cause[] {
+  const isProtected = /(?:^|\.)(?:k8s|kubernetes)\.io$/.test(String(crd.spec?.['group']));
+  if (!isProtected || (crd.metadata.annotations?.['api-approved.kubernetes.io'] ?? '') !== '') return [];
+  return [
+    {
+      field: 'metadata.annotations[api-approved.kubernetes.io]',
+      message:
+        'Required value: protected groups must have approval annotation "api-approved.kubernetes.io", see https://github.com/kubernetes/enhancements/pull/1111',
+      reason: 'FieldValueRequired',
+    },
+  ];
+}
+
 /** The built-in kinds that rollbackd's planes touch, as kube-apiserver treats them. */
 export const builtInKinds: readonly ResourceKind[] = [
   { ...builtIn, group: '', versions: ['v1'], resource: 'namespaces', kind: 'Namespace', namespaced: false, hasStatus: true },
@@ -227,12 +242,13 @@ export const builtInKinds: readonly ResourceKind[] = [
     namespaced: false,
     hasStatus: true,
     generation: 'spec',
+    validate: validateApproval,
   },
 ];
 
 type CrdVersion = { name: string; served?: boolean; subresources?: { status?: unknown; scale?: unknown }; schema?: { openAPIV3Schema?: JsonMap } };
 
-/** The kind that a CustomResourceDefinition brings. Its schema is held to as far as types, bounds, `enum` and `required` go; nothing is pruned. */
+/** The kind that a CustomResourceDefinition brings: its schema fills in, prunes and refuses. */
 export function customKind(crd: KubernetesObject): ResourceKind {
   const own = crd.spec as { group: string; scope: string; names: { plural: string; kind: string }; versions: CrdVersion[] };
   const served = own.versions.filter((version) => version.served !== false);
@@ -248,46 +264,14 @@ export function customKind(crd: KubernetesObject): ResourceKind {
     generation: 'content',
     allowsUnconditionalUpdate: false,
     isBuiltIn: false,
-    ...(schema === undefined ? {} : { validate: (object: KubernetesObject) => schemaCauses(object, schema, '') }),
+    ...(schema === undefined
+      ? {}
+      : {
+          setDefaults: (object: KubernetesObject) => {
+            prune(object, schema);
+            fillIn(object, schema);
+          },
+          validate: (object: KubernetesObject) => schemaCauses(object, schema),
+        }),
   };
-}
-
-const typeOf = (value: unknown): string => (value === null ? 'null' : Array.isArray(value) ? 'array' : Number.isInteger(value) ? 'integer' : typeof value);
-
-function schemaCauses(value: unknown, schema: JsonMap, path: string): Cause[] {
-  const found = typeOf(value);
-  const wanted = schema['type'] as string | undefined;
-  const at = path === '' ? '<nil>' : path;
-  const isType = wanted === undefined || schema['x-kubernetes-int-or-string'] === true || wanted === found || (wanted === 'number' && found === 'integer');
-  if (!isType)
-    return [{ field: at, message: `Invalid value: "${found}": ${path} in body must be of type ${wanted}: "${found}"`, reason: 'FieldValueTypeInvalid' }];
-  const causes: Cause[] = [];
-  if (typeof value === 'number') {
-    const { minimum, maximum } = schema as { minimum?: number; maximum?: number };
-    if (minimum !== undefined && value < minimum)
-      causes.push({ field: at, message: `Invalid value: ${value}: ${path} in body should be greater than or equal to ${minimum}` });
-    if (maximum !== undefined && value > maximum)
-      causes.push({ field: at, message: `Invalid value: ${value}: ${path} in body should be less than or equal to ${maximum}` });
-  }
-  const allowed = schema['enum'] as unknown[] | undefined;
-  if (allowed !== undefined && !allowed.includes(value))
-    causes.push({
-      field: at,
-      message: `Unsupported value: ${JSON.stringify(value)}: supported values: ${allowed.map((one) => JSON.stringify(one)).join(', ')}`,
-      reason: 'FieldValueNotSupported',
-    });
-  const join = (key: string): string => (path === '' ? key : `${path}.${key}`);
-  if (isMap(value)) {
-    for (const key of (schema['required'] ?? []) as string[])
-      if (value[key] === undefined) causes.push({ field: join(key), message: 'Required value', reason: 'FieldValueRequired' });
-    const properties = (schema['properties'] ?? {}) as Record<string, JsonMap>;
-    for (const [key, inner] of Object.entries(value)) {
-      if (path === '' && key === 'metadata') continue;
-      const sub = Object.hasOwn(properties, key) ? properties[key] : isMap(schema['additionalProperties']) ? schema['additionalProperties'] : undefined;
-      if (sub !== undefined) causes.push(...schemaCauses(inner, sub, join(key)));
-    }
-  }
-  if (Array.isArray(value) && isMap(schema['items']))
-    for (const [index, inner] of value.entries()) causes.push(...schemaCauses(inner, schema['items'], `${path}[${index}]`));
-  return causes;
 }

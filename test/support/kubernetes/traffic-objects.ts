@@ -1,34 +1,5 @@
 import type { JsonMap, KubernetesObject } from './kubernetes-object.ts';
 
-/** A kind that stores anything, with a status of its own. */
-function crd(group: string, version: string, plural: string, kind: string, spec: JsonMap = {}): KubernetesObject {
-  const open = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
-  return {
-    apiVersion: 'apiextensions.k8s.io/v1',
-    kind: 'CustomResourceDefinition',
-    metadata: { name: `${plural}.${group}` },
-    spec: {
-      group,
-      scope: 'Namespaced',
-      names: { plural, singular: kind.toLowerCase(), kind, listKind: `${kind}List` },
-      versions: [
-        {
-          name: version,
-          served: true,
-          storage: true,
-          subresources: { status: {} },
-          schema: { openAPIV3Schema: { type: 'object', properties: { spec: { ...open, ...spec }, status: open } } },
-        },
-      ],
-    },
-  };
-}
-
-/** Only the kinds; weights are bounded as in the Gateway API. */
-export const httpRouteCrd = crd('gateway.networking.k8s.io', 'v1', 'httproutes', 'HTTPRoute');
-export const virtualServiceCrd = crd('networking.istio.io', 'v1', 'virtualservices', 'VirtualService');
-export const destinationRuleCrd = crd('networking.istio.io', 'v1', 'destinationrules', 'DestinationRule');
-
 /** An HTTPRoute with one rule; backends name → weight (`null`: none written). */
 export function anHttpRoute(backends: Readonly<Record<string, number | null>>, changes: JsonMap = {}): KubernetesObject {
   return {

@@ -9,6 +9,7 @@ const schema = {
         'x-kubernetes-preserve-unknown-fields': true,
         properties: {
           size: { type: 'integer' },
+          limits: { type: 'object', properties: { burst: { type: 'integer', default: 3 }, mode: { type: 'string', default: 'soft' } } },
           rules: {
             type: 'array',
             items: {
@@ -29,7 +30,7 @@ const schema = {
   },
 };
 
-/** A kind of the tests' own: with a status, lists in lists and a bound. */
+/** A kind of the tests' own: with a status, lists in lists, a bound, and a part that is pruned and filled in. */
 export const widgetCrd: KubernetesObject = {
   apiVersion: 'apiextensions.k8s.io/v1',
   kind: 'CustomResourceDefinition',

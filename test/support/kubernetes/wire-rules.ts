@@ -258,6 +258,40 @@ export function describeKubernetesWire(name: string, start: () => Promise<WireSe
       expect(String(answer.body['message'])).toContain('should be greater than or equal to 0');
     });
 
+    it('prunes what the schema does not name, and fills in what it gives a default', async () => {
+      const made = await client.create(aWidget(unique(), setup.namespace, { limits: { burst: 9, more: 'x' }, anything: { goes: 1 } }));
+      const cleared = await client.jsonPatch(widgets(made.metadata.name), [
+        { op: 'remove', path: '/spec/limits/burst' },
+        { op: 'add', path: '/spec/limits/mode', value: null },
+        { op: 'add', path: '/spec/limits/more', value: 'y' },
+      ]);
+
+      expect(made.spec).toEqual({ limits: { burst: 9, mode: 'soft' }, anything: { goes: 1 } });
+      expect(cleared.spec?.['limits']).toEqual({ burst: 3, mode: 'soft' });
+      // Nothing is filled into what is not there at all.
+      expect((await client.create(aWidget(unique(), setup.namespace, { size: 1 }))).spec).toEqual({ size: 1 });
+    });
+
+    it('shows custom objects with sorted keys, in whatever order they were sent', async () => {
+      const { metadata } = await client.create(aWidget(unique(), setup.namespace, { size: 1, rules: [{ match: 'x', backends: [{ weight: 1, name: 'a' }] }] }));
+
+      const { text } = await client.request('GET', widgets(metadata.name));
+
+      expect(text).toContain('"spec":{"rules":[{"backends":[{"name":"a","weight":1}],"match":"x"}],"size":1}');
+    });
+
+    it('takes no kind of a group of Kubernetes’ own without an approval', async () => {
+      const group = 'wire.k8s.io';
+      const crd = { ...widgetCrd, metadata: { name: `widgets.${group}` }, spec: { ...widgetCrd.spec, group } };
+
+      const answer = await client.request('POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', { body: crd });
+
+      expect(reasonOf(answer)).toBe('422 Invalid');
+      expect(answer.body['message']).toContain(
+        'metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation "api-approved.kubernetes.io"',
+      );
+    });
+
     it('answers a name that is taken with 409 AlreadyExists, and a missing namespace with 404', async () => {
       const { metadata } = await deploy();
       const create = async (namespace: string): Promise<KubernetesAnswer> =>

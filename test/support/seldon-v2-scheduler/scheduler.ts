@@ -21,7 +21,6 @@ const mebibyte = 2 ** 20;
  * although the one before is still loaded. The conditions it writes to the resources lag behind and carry no observedGeneration.
  */
 export class SeldonV2Scheduler extends Controller {
-  readonly #client: KubernetesTestClient;
   readonly #namespace: string;
   readonly #fateOf: (artifact: string) => Fate;
   readonly #models = new Map<string, Version[]>();
@@ -34,8 +33,10 @@ export class SeldonV2Scheduler extends Controller {
   slowTurns = 30;
 
   private constructor(client: KubernetesTestClient, namespace: string, fateOf: (artifact: string) => Fate) {
-    super();
-    this.#client = client;
+    super(
+      client,
+      ['models', 'experiments'].map((resource) => `/apis/mlops.seldon.io/v1alpha1/namespaces/${namespace}/${resource}`),
+    );
     this.#namespace = namespace;
     this.#fateOf = fateOf;
     this.#server = createServer(connectNodeAdapter({ routes: (router) => this.#routes(router), grpcWeb: false, connect: false }));
@@ -85,8 +86,8 @@ export class SeldonV2Scheduler extends Controller {
 
   protected override async reconcile(): Promise<void> {
     const base = `/apis/mlops.seldon.io/v1alpha1/namespaces/${this.#namespace}`;
-    for (const model of await this.#client.list(`${base}/models`)) await this.#load(model, `${base}/models/${model.metadata.name}/status`);
-    for (const experiment of await this.#client.list(`${base}/experiments`)) this.#sync(experiment);
+    for (const model of await this.client.list(`${base}/models`)) await this.#load(model, `${base}/models/${model.metadata.name}/status`);
+    for (const experiment of await this.client.list(`${base}/experiments`)) this.#sync(experiment);
   }
 
   async #load(model: KubernetesObject, statusPath: string): Promise<void> {
@@ -105,7 +106,7 @@ export class SeldonV2Scheduler extends Controller {
     const isReady = latest.state === State.ModelAvailable;
     const condition = { type: 'ModelReady', status: isReady ? 'True' : 'False', reason: nameOf(latest.state), message: latest.reason };
     const present = (model.status as { conditions?: { reason?: string }[] } | undefined)?.conditions?.[0]?.reason;
-    if (present !== condition.reason) await this.#client.merge(statusPath, { status: { conditions: [condition, { ...condition, type: 'Ready' }] } });
+    if (present !== condition.reason) await this.client.merge(statusPath, { status: { conditions: [condition, { ...condition, type: 'Ready' }] } });
   }
 
   #advance(latest: Version, versions: readonly Version[]): void {

@@ -1,21 +1,38 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KubernetesAnswerError } from '../kubernetes/kubernetes-client.ts';
+import { KubernetesAnswerError, type KubernetesTestClient } from '../kubernetes/kubernetes-client.ts';
 
-/** A controller that looks every few milliseconds, as one that is woken by watches does; it can be held still, and moved by hand. */
+/** A controller, as a client of an API server; it can be held still, and moved by hand. */
 export abstract class Controller implements AsyncDisposable {
-  /** Between two looks. */
-  everyMs = 5;
+  protected readonly client: KubernetesTestClient;
+  /** Paths of the collections that it acts on. */
+  readonly #watched: readonly string[];
+  #everyMs = 5;
+  #wake = new AbortController();
+  readonly #watches: Promise<void>[] = [];
   readonly #stop = new AbortController();
   #loop: Promise<void> | null = null;
   #isPaused = false;
   #turning: Promise<void> = Promise.resolve();
 
+  constructor(client: KubernetesTestClient, watched: readonly string[]) {
+    this.client = client;
+    this.#watched = watched;
+  }
+
   /** One look at the world, and at most one change per object. */
   protected abstract reconcile(): Promise<void>;
 
+  /** Looks every few milliseconds. */
   start(): this {
     this.#loop ??= this.#run();
     return this;
+  }
+
+  /** Looks when a watch tells of a change, and ten times a second besides: for a server that others need, too. */
+  follow(): this {
+    this.#everyMs = 100;
+    for (const path of this.#watched) this.#watches.push(this.client.watch(path, {}, () => this.#wake.abort(), this.#stop.signal));
+    return this.start();
   }
 
   pause(): void {
@@ -44,13 +61,14 @@ export abstract class Controller implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    await this.#loop;
+    await Promise.all([this.#loop, ...this.#watches]);
   }
 
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
+      this.#wake = new AbortController();
       if (!this.#isPaused) await this.turn().catch(() => undefined);
-      await sleep(this.everyMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      await sleep(this.#everyMs, undefined, { signal: AbortSignal.any([this.#stop.signal, this.#wake.signal]) }).catch(() => undefined);
     }
   }
 }

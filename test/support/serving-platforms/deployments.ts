@@ -11,7 +11,6 @@ type Spec = { replicas?: number; selector: { matchLabels: Record<string, string>
  * The status is written a turn after the spec.
  */
 export class DeploymentController extends Controller {
-  readonly #client: KubernetesTestClient;
   readonly #namespace: string;
   readonly #fateOf: (template: Template) => Fate;
   /** Turns a template has been waited for. */
@@ -22,16 +21,18 @@ export class DeploymentController extends Controller {
 
   /** @param fateOf by the pods' template; asked anew in each turn, so that pods that served may crash */
   constructor(client: KubernetesTestClient, namespace: string, fateOf: (template: Template) => Fate) {
-    super();
-    this.#client = client;
+    super(
+      client,
+      ['deployments', 'replicasets'].map((resource) => `/apis/apps/v1/namespaces/${namespace}/${resource}`),
+    );
     this.#namespace = namespace;
     this.#fateOf = fateOf;
   }
 
   protected override async reconcile(): Promise<void> {
     const base = `/apis/apps/v1/namespaces/${this.#namespace}`;
-    const sets = await this.#client.list(`${base}/replicasets`);
-    for (const deployment of await this.#client.list(`${base}/deployments`)) {
+    const sets = await this.client.list(`${base}/replicasets`);
+    for (const deployment of await this.client.list(`${base}/deployments`)) {
       await this.#roll(
         deployment,
         sets.filter((set) => set.metadata.ownerReferences?.some((owner) => owner.uid === deployment.metadata.uid)),
@@ -40,7 +41,7 @@ export class DeploymentController extends Controller {
     }
     for (const set of sets) {
       const owner = set.metadata.ownerReferences?.[0]?.name ?? '';
-      if ((await this.#client.find(`${base}/deployments/${owner}`)) === null) await this.#client.remove(`${base}/replicasets/${set.metadata.name}`);
+      if ((await this.client.find(`${base}/deployments/${owner}`)) === null) await this.client.remove(`${base}/replicasets/${set.metadata.name}`);
     }
   }
 
@@ -49,7 +50,7 @@ export class DeploymentController extends Controller {
     const wanted = spec.replicas ?? 1;
     const name = `${deployment.metadata.name}-${createHash('sha256').update(JSON.stringify(spec.template)).digest('hex').slice(0, 10)}`;
     if (!sets.some((set) => set.metadata.name === name)) {
-      await this.#client.create(replicaSet(deployment, name, spec));
+      await this.client.create(replicaSet(deployment, name, spec));
       return;
     }
     const waited = (this.#waited.get(name) ?? 0) + 1;
@@ -60,10 +61,10 @@ export class DeploymentController extends Controller {
     for (const set of sets) {
       const readyReplicas = ready.get(set.metadata.name) ?? 0;
       if ((set.status as { readyReplicas?: number } | undefined)?.readyReplicas === readyReplicas) continue;
-      await this.#client.merge(`${base}/replicasets/${set.metadata.name}/status`, { status: { replicas: readyReplicas, readyReplicas } });
+      await this.client.merge(`${base}/replicasets/${set.metadata.name}/status`, { status: { replicas: readyReplicas, readyReplicas } });
     }
     const total = [...ready.values()].reduce((sum, count) => sum + count, 0);
-    await this.#client.merge(`${base}/deployments/${deployment.metadata.name}/status`, {
+    await this.client.merge(`${base}/deployments/${deployment.metadata.name}/status`, {
       status: {
         observedGeneration: deployment.metadata.generation,
         replicas: isUp ? wanted : total + (wanted === 0 ? 0 : 1),

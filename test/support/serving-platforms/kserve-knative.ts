@@ -29,7 +29,6 @@ const sourceUri = 'internal.serving.kserve.io/storage-initializer-sourceuri';
  * two passes, and a canary leaks to the newest ready revision until its own is up. `observedGeneration` is the Service's.
  */
 export class KserveKnativeController extends Controller {
-  readonly #client: KubernetesTestClient;
   readonly #namespace: string;
   readonly #fateOf: (uri: string) => Fate;
   readonly #services = new Map<string, Service>();
@@ -39,15 +38,14 @@ export class KserveKnativeController extends Controller {
   readyAfterTurns = 3;
 
   constructor(client: KubernetesTestClient, namespace: string, fateOf: (uri: string) => Fate) {
-    super();
-    this.#client = client;
+    super(client, [`/apis/serving.kserve.io/v1beta1/namespaces/${namespace}/inferenceservices`]);
     this.#namespace = namespace;
     this.#fateOf = fateOf;
   }
 
   protected override async reconcile(): Promise<void> {
     const path = `/apis/serving.kserve.io/v1beta1/namespaces/${this.#namespace}/inferenceservices`;
-    for (const isvc of await this.#client.list(path)) await this.#reconcileOne(isvc, `${path}/${isvc.metadata.name}/status`);
+    for (const isvc of await this.client.list(path)) await this.#reconcileOne(isvc, `${path}/${isvc.metadata.name}/status`);
   }
 
   /** Where Knative sends requests now. */
@@ -61,7 +59,7 @@ export class KserveKnativeController extends Controller {
 
   /** Deletes a revision, as Knative's garbage collection does. */
   async collect(revision: string): Promise<void> {
-    await this.#client.remove(`/apis/serving.knative.dev/v1/namespaces/${this.#namespace}/revisions/${revision}`);
+    await this.client.remove(`/apis/serving.knative.dev/v1/namespaces/${this.#namespace}/revisions/${revision}`);
   }
 
   async #reconcileOne(isvc: KubernetesObject, statusPath: string): Promise<void> {
@@ -90,7 +88,7 @@ export class KserveKnativeController extends Controller {
       service.uri = uri;
       const name = `${isvc.metadata.name}-predictor-${String(service.revisions.length + 1).padStart(5, '0')}`;
       service.revisions.push({ name, uri, turns: 0, ready: 'Unknown' });
-      await this.#client.create({
+      await this.client.create({
         apiVersion: 'serving.knative.dev/v1',
         kind: 'Revision',
         metadata: {
@@ -108,7 +106,7 @@ export class KserveKnativeController extends Controller {
       if (ready === revision.ready && revision.turns > 1) continue;
       revision.ready = ready;
       const path = `/apis/serving.knative.dev/v1/namespaces/${this.#namespace}/revisions/${revision.name}/status`;
-      if ((await this.#client.find(path)) !== null) await this.#client.merge(path, { status: { conditions: conditionsOf(ready) } });
+      if ((await this.client.find(path)) !== null) await this.client.merge(path, { status: { conditions: conditionsOf(ready) } });
     }
     const latestReady = service.revisions.findLast((revision) => revision.ready === 'True')?.name ?? service.status.latestReady;
     service.status = {
@@ -136,7 +134,7 @@ export class KserveKnativeController extends Controller {
       shares[uri] = (shares[uri] ?? 0) + percent;
     }
     if (component.traffic !== undefined) this.history.push(shares);
-    await this.#client.merge(path, {
+    await this.client.merge(path, {
       status: {
         observedGeneration: service.generation,
         deploymentMode: 'Serverless',

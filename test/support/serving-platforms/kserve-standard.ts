@@ -1,5 +1,5 @@
 import type { KubernetesTestClient } from '../kubernetes/kubernetes-client.ts';
-import type { KubernetesObject } from '../kubernetes/kubernetes-object.ts';
+import { includes, type KubernetesObject } from '../kubernetes/kubernetes-object.ts';
 import { Controller } from './controller.ts';
 
 type Predictor = { name?: string; minReplicas?: number; canaryTrafficPercent?: number; model: { storageUri: string } };
@@ -15,20 +15,18 @@ export const sourceUri = 'internal.serving.kserve.io/storage-initializer-sourceu
  * percentages of the spec. `observedGeneration` is the Deployment's.
  */
 export class KserveStandardController extends Controller {
-  readonly #client: KubernetesTestClient;
   readonly #namespace: string;
   readonly #knowsCanaries: boolean;
 
   constructor(client: KubernetesTestClient, namespace: string, options: { canaries: boolean }) {
-    super();
-    this.#client = client;
+    super(client, [`/apis/serving.kserve.io/v1beta1/namespaces/${namespace}/inferenceservices`, `/apis/apps/v1/namespaces/${namespace}/deployments`]);
     this.#namespace = namespace;
     this.#knowsCanaries = options.canaries;
   }
 
   protected override async reconcile(): Promise<void> {
     const path = `/apis/serving.kserve.io/v1beta1/namespaces/${this.#namespace}/inferenceservices`;
-    for (const isvc of await this.#client.list(path)) await this.#reconcileOne(isvc, `${path}/${isvc.metadata.name}/status`);
+    for (const isvc of await this.client.list(path)) await this.#reconcileOne(isvc, `${path}/${isvc.metadata.name}/status`);
   }
 
   async #reconcileOne(isvc: KubernetesObject, statusPath: string): Promise<void> {
@@ -50,7 +48,7 @@ export class KserveStandardController extends Controller {
     await this.#removeOrphans(isvc, spec, canaries);
     if (this.#knowsCanaries && predictorReady === 'True') await this.#route(isvc, spec, canaries);
     const failed = conditionOf(stable, 'Progressing')?.status === 'False';
-    await this.#client.merge(statusPath, {
+    await this.client.merge(statusPath, {
       status: {
         observedGeneration: (stable.status as { observedGeneration?: number } | undefined)?.observedGeneration ?? 0,
         deploymentMode: this.#knowsCanaries ? 'Standard' : 'RawDeployment',
@@ -70,10 +68,10 @@ export class KserveStandardController extends Controller {
   async #deploy(isvc: KubernetesObject, predictor: string | undefined, uri: string, replicas: number): Promise<KubernetesObject> {
     const name = workload(isvc.metadata.name, predictor);
     const path = `/apis/apps/v1/namespaces/${this.#namespace}/deployments/${name}`;
-    const found = await this.#client.find(path);
+    const found = await this.client.find(path);
     const labels = { app: `isvc.${name}`, 'serving.kserve.io/inferenceservice': isvc.metadata.name, component: 'predictor' };
     if (found === null) {
-      return await this.#client.create({
+      return await this.client.create({
         apiVersion: 'apps/v1',
         kind: 'Deployment',
         metadata: { name, namespace: this.#namespace, labels },
@@ -89,7 +87,7 @@ export class KserveStandardController extends Controller {
     }
     const present = found.spec as unknown as { replicas?: number; template: { metadata: { annotations?: Record<string, string> } } };
     if (present.replicas === replicas && present.template.metadata.annotations?.[sourceUri] === uri) return found;
-    return await this.#client.merge(path, { spec: { replicas, template: { metadata: { annotations: { [sourceUri]: uri } } } } });
+    return await this.client.merge(path, { spec: { replicas, template: { metadata: { annotations: { [sourceUri]: uri } } } } });
   }
 
   async #removeOrphans(isvc: KubernetesObject, spec: Isvc, canaries: readonly Canary[]): Promise<void> {
@@ -98,8 +96,8 @@ export class KserveStandardController extends Controller {
       ...canaries.map((canary) => workload(isvc.metadata.name, canary.predictor.name)),
     ]);
     const path = `/apis/apps/v1/namespaces/${this.#namespace}/deployments`;
-    const own = await this.#client.list(path, { labelSelector: `serving.kserve.io/inferenceservice=${isvc.metadata.name}` });
-    for (const deployment of own) if (!wanted.has(deployment.metadata.name)) await this.#client.remove(`${path}/${deployment.metadata.name}`);
+    const own = await this.client.list(path, { labelSelector: `serving.kserve.io/inferenceservice=${isvc.metadata.name}` });
+    for (const deployment of own) if (!wanted.has(deployment.metadata.name)) await this.client.remove(`${path}/${deployment.metadata.name}`);
   }
 
   async #route(isvc: KubernetesObject, spec: Isvc, canaries: readonly Canary[]): Promise<void> {
@@ -112,15 +110,15 @@ export class KserveStandardController extends Controller {
     const name = workload(isvc.metadata.name, undefined);
     const path = `/apis/gateway.networking.k8s.io/v1/namespaces/${this.#namespace}/httproutes/${name}`;
     const wished = { rules: [{ matches: [{ path: { type: 'RegularExpression', value: '^/.*$' } }], backendRefs }] };
-    const found = await this.#client.find(path);
+    const found = await this.client.find(path);
     if (found === null)
-      await this.#client.create({
+      await this.client.create({
         apiVersion: 'gateway.networking.k8s.io/v1',
         kind: 'HTTPRoute',
         metadata: { name, namespace: this.#namespace },
         spec: wished,
       });
-    else if (JSON.stringify(found.spec) !== JSON.stringify(wished)) await this.#client.replace({ ...found, spec: wished });
+    else if (!includes(found.spec, wished)) await this.client.replace({ ...found, spec: wished });
   }
 }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { KubernetesTestClient } from '../kubernetes/kubernetes-client.ts';
 import type { JsonMap, KubernetesObject } from '../kubernetes/kubernetes-object.ts';
 import { Controller } from './controller.ts';
@@ -13,20 +14,18 @@ export const modelUriAnnotation = 'test.example.org/model-uri';
  * every predictor is ready. Its status lags a turn, and knows no observedGeneration.
  */
 export class SeldonV1Operator extends Controller {
-  readonly #client: KubernetesTestClient;
   readonly #namespace: string;
   readonly #router: 'istio' | 'ambassador';
 
   constructor(client: KubernetesTestClient, namespace: string, router: 'istio' | 'ambassador') {
-    super();
-    this.#client = client;
+    super(client, [`/apis/machinelearning.seldon.io/v1/namespaces/${namespace}/seldondeployments`, `/apis/apps/v1/namespaces/${namespace}/deployments`]);
     this.#namespace = namespace;
     this.#router = router;
   }
 
   protected override async reconcile(): Promise<void> {
     const path = `/apis/machinelearning.seldon.io/v1/namespaces/${this.#namespace}/seldondeployments`;
-    for (const sdep of await this.#client.list(path)) await this.#reconcileOne(sdep, `${path}/${sdep.metadata.name}/status`);
+    for (const sdep of await this.client.list(path)) await this.#reconcileOne(sdep, `${path}/${sdep.metadata.name}/status`);
   }
 
   async #reconcileOne(sdep: KubernetesObject, statusPath: string): Promise<void> {
@@ -35,7 +34,7 @@ export class SeldonV1Operator extends Controller {
     const isReady = readiness.every(({ readyReplicas = 0, unavailableReplicas = 0 }) => readyReplicas !== 0 && unavailableReplicas === 0);
     if (isReady) await this.#route(sdep, predictors);
     const state = isReady ? 'Available' : 'Creating';
-    if ((sdep.status as { state?: string } | undefined)?.state !== state) await this.#client.merge(statusPath, { status: { state } });
+    if ((sdep.status as { state?: string } | undefined)?.state !== state) await this.client.merge(statusPath, { status: { state } });
   }
 
   async #deploy(sdep: KubernetesObject, predictor: Predictor): Promise<DeploymentStatus> {
@@ -47,9 +46,9 @@ export class SeldonV1Operator extends Controller {
       spec: { containers: [{ name: 'classifier', image: 'registry.example.org/classifier:1' }] },
     };
     const replicas = predictor.replicas ?? 1;
-    const found = await this.#client.find(path);
+    const found = await this.client.find(path);
     if (found === null) {
-      await this.#client.create({
+      await this.client.create({
         apiVersion: 'apps/v1',
         kind: 'Deployment',
         metadata: { name, namespace: this.#namespace, labels },
@@ -60,7 +59,7 @@ export class SeldonV1Operator extends Controller {
     const present = found.spec as { replicas?: number; template: { metadata: { annotations?: Record<string, string> } } };
     const isSame =
       present.replicas === replicas && present.template.metadata.annotations?.[modelUriAnnotation] === template.metadata.annotations[modelUriAnnotation];
-    if (!isSame) await this.#client.merge(path, { spec: { replicas, template: { metadata: { annotations: template.metadata.annotations } } } });
+    if (!isSame) await this.client.merge(path, { spec: { replicas, template: { metadata: { annotations: template.metadata.annotations } } } });
     return found.status ?? {};
   }
 
@@ -70,8 +69,8 @@ export class SeldonV1Operator extends Controller {
     else await this.#writeMappings(sdep, predictors);
     const wanted = new Set(predictors.map((predictor) => `${sdep.metadata.name}-${predictor.name}-0-classifier`));
     const path = `/apis/apps/v1/namespaces/${this.#namespace}/deployments`;
-    for (const deployment of await this.#client.list(path, { labelSelector: `${owner}=${sdep.metadata.name}` }))
-      if (!wanted.has(deployment.metadata.name)) await this.#client.remove(`${path}/${deployment.metadata.name}`);
+    for (const deployment of await this.client.list(path, { labelSelector: `${owner}=${sdep.metadata.name}` }))
+      if (!wanted.has(deployment.metadata.name)) await this.client.remove(`${path}/${deployment.metadata.name}`);
   }
 
   async #writeVirtualService(sdep: KubernetesObject, predictors: readonly Predictor[]): Promise<void> {
@@ -118,15 +117,15 @@ export class SeldonV1Operator extends Controller {
       }
     }
     const path = `/apis/getambassador.io/v3alpha1/namespaces/${this.#namespace}/mappings`;
-    for (const mapping of await this.#client.list(path)) if (!wanted.has(mapping.metadata.name)) await this.#client.remove(`${path}/${mapping.metadata.name}`);
+    for (const mapping of await this.client.list(path)) if (!wanted.has(mapping.metadata.name)) await this.client.remove(`${path}/${mapping.metadata.name}`);
   }
 
   async #write(object: KubernetesObject): Promise<void> {
     const [group = '', version = ''] = (object.apiVersion ?? '').split('/');
     const path = `/apis/${group}/${version}/namespaces/${this.#namespace}/${(object.kind ?? '').toLowerCase()}s/${object.metadata.name}`;
-    const found = await this.#client.find(path);
-    if (found === null) await this.#client.create(object);
-    else if (JSON.stringify(found.spec) !== JSON.stringify(object.spec)) await this.#client.replace({ ...found, spec: object.spec as JsonMap });
+    const found = await this.client.find(path);
+    if (found === null) await this.client.create(object);
+    else if (!isDeepStrictEqual(found.spec, object.spec)) await this.client.replace({ ...found, spec: object.spec as JsonMap });
   }
 }
 

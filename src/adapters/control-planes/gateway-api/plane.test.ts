@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
 import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
+import { httpRouteCrd } from '../../../../test/support/kubernetes/crds/gateway-api.ts';
 import { GatewayController } from '../../../../test/support/kubernetes/gateway-controller.ts';
 import { setKubernetesStage } from '../../../../test/support/kubernetes/plane-stage.ts';
-import { anEndpointSlice, anHttpRoute, httpRouteCrd } from '../../../../test/support/kubernetes/traffic-objects.ts';
+import { anEndpointSlice, anHttpRoute } from '../../../../test/support/kubernetes/traffic-objects.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import type { Step } from '../../../domain/step.ts';
 import { gatewayApi } from './index.ts';
@@ -25,7 +26,7 @@ async function stage(backends: Readonly<Record<string, number | null>>, keys: Re
       await kubernetes.client.create(anEndpointSlice('fraud-v6', { a: true, b: false }));
       await kubernetes.client.create(anEndpointSlice('fraud-v7', { c: true }));
       await kubernetes.client.create(anHttpRoute(backends));
-      controller = new GatewayController(kubernetes, { delayMs: 15 });
+      controller = new GatewayController(kubernetes.client, { delayMs: 15 });
       // Both Gateways have taken it before the test begins.
       for (;;) {
         const parents = (await kubernetes.client.get(path)).status?.['parents'];
@@ -65,8 +66,12 @@ describe('gateway_api', () => {
       ['test', '/metadata/uid', expect.any(String)],
       ['test', '/metadata/generation', 1],
       ['test', '/spec/rules/0/name', 'predict'],
+      ['test', '/spec/rules/0/backendRefs/0/group', ''],
+      ['test', '/spec/rules/0/backendRefs/0/kind', 'Service'],
       ['test', '/spec/rules/0/backendRefs/0/name', 'fraud-v6'],
       ['test', '/spec/rules/0/backendRefs/0/port', 8501],
+      ['test', '/spec/rules/0/backendRefs/1/group', ''],
+      ['test', '/spec/rules/0/backendRefs/1/kind', 'Service'],
       ['test', '/spec/rules/0/backendRefs/1/name', 'fraud-v7'],
       ['test', '/spec/rules/0/backendRefs/1/port', 8501],
       ['replace', '/spec/rules/0/backendRefs/0/weight', 100],
@@ -142,12 +147,13 @@ describe('gateway_api', () => {
 
     const [step] = await reach(setup, all('6'));
     expect(await refs()).toEqual([
-      { name: 'fraud-v7', port: 8501, weight: 0 },
-      { name: 'fraud-v6', port: 8501, weight: 100 },
+      { group: '', kind: 'Service', name: 'fraud-v7', port: 8501, weight: 0 },
+      { group: '', kind: 'Service', name: 'fraud-v6', port: 8501, weight: 100 },
     ]);
 
     await setup.plane.apply(setup.target, step as Step, { inverse: true, opId: 'rb_1', epoch: 1 }, signal);
-    expect(await refs()).toEqual([{ name: 'fraud-v7', port: 8501 }]);
+    // The API server fills in the weight that nobody wrote.
+    expect(await refs()).toEqual([{ group: '', kind: 'Service', name: 'fraud-v7', port: 8501, weight: 1 }]);
   });
 
   it('refuses what GitOps or another controller owns', async () => {

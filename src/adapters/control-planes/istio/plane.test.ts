@@ -1,15 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
 import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
+import { destinationRuleCrd, virtualServiceCrd } from '../../../../test/support/kubernetes/crds/istio.ts';
 import { setKubernetesStage } from '../../../../test/support/kubernetes/plane-stage.ts';
-import {
-  aDestinationRule,
-  anEndpointSlice,
-  aPod,
-  aVirtualService,
-  destinationRuleCrd,
-  virtualServiceCrd,
-} from '../../../../test/support/kubernetes/traffic-objects.ts';
+import { aDestinationRule, anEndpointSlice, aPod, aVirtualService } from '../../../../test/support/kubernetes/traffic-objects.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import type { Step } from '../../../domain/step.ts';
 import { istio } from './index.ts';

@@ -4,6 +4,7 @@ import { all, describeControlPlane, reach, takeStep } from '../../../../test/con
 import { refuseWith } from '../../../../test/support/grpc-answers.ts';
 import { startGrpcGate } from '../../../../test/support/grpc-gate.ts';
 import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
+import { seldonV2Crds } from '../../../../test/support/kubernetes/crds/seldon-v2.ts';
 import { startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
 import type { JsonMap, KubernetesObject } from '../../../../test/support/kubernetes/kubernetes-object.ts';
 import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
