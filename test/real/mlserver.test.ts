@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { kserveCrds } from '../support/kubernetes/crds/kserve.ts';
 import { type MlServer, startMlServer } from '../support/mlserver/start.ts';
-import type { Controller } from '../support/serving-platforms/controller.ts';
-import { kserveCrds } from '../support/serving-platforms/crds.ts';
 import { KserveKnativeController } from '../support/serving-platforms/kserve-knative.ts';
+import { fakeCluster } from '../support/serving-platforms/platform-cluster.ts';
 import { type Platform, setPlatformStage } from '../support/serving-platforms/platform-stage.ts';
 import { untilFinished } from '../support/stage-files.ts';
 import { until } from '../support/until.ts';
@@ -46,25 +46,10 @@ class Clients implements AsyncDisposable {
   }
 }
 
-function slowly<One extends Controller>(controller: One): One {
-  controller.everyMs = 50;
-  controller.start();
-  return controller;
-}
-
 function kserveOnMlServer(): Platform {
   return {
     kind: 'kserve',
-    crds: kserveCrds,
-    objects: [
-      {
-        apiVersion: 'serving.kserve.io/v1beta1',
-        kind: 'InferenceService',
-        metadata: { name: 'fraud', namespace: 'shop' },
-        spec: { predictor: { model: { modelFormat: { name: 'sklearn' }, protocolVersion: 'v2', storageUri: uriOf('v1') } } },
-      },
-    ],
-    model: {
+    model: () => ({
       plane: { name: 'fraud', namespace: 'shop', artifact: 's3://models/fraud/{{ $version }}' },
       preset: 'mlserver',
       // Every client names its version here, so the label does tell.
@@ -83,21 +68,24 @@ function kserveOnMlServer(): Platform {
           },
         ],
       },
-    },
+    }),
     metrics: mlserver.metrics,
     line: () => 'nothing_total{}',
-    start: async ({ kubernetes, defer }) => {
+    start: async ({ client, defer }) => {
+      await client.create({
+        apiVersion: 'serving.kserve.io/v1beta1',
+        kind: 'InferenceService',
+        metadata: { name: 'fraud', namespace: 'shop' },
+        spec: { predictor: { model: { modelFormat: { name: 'sklearn' }, protocolVersion: 'v2', storageUri: uriOf('v1') } } },
+      });
       // A revision comes up where MLServer has its model.
-      const controller = slowly(
-        new KserveKnativeController(kubernetes.client, 'shop', (uri) => (loaded.has(uri.split('/').at(-1) ?? '') ? 'serves' : 'crashes')),
-      );
+      const controller = new KserveKnativeController(client, 'shop', (uri) => (loaded.has(uri.split('/').at(-1) ?? '') ? 'serves' : 'crashes')).follow();
       defer(controller);
       await until('v1 to be rolled out', () => controller.history.at(-1)?.[uriOf('v1')] === 100);
-      await kubernetes.client.merge(path, { spec: { predictor: { model: { storageUri: uriOf('v2') } } } });
+      await client.merge(path, { spec: { predictor: { model: { storageUri: uriOf('v2') } } } });
       await until('v2 to be rolled out', () => controller.history.at(-1)?.[uriOf('v2')] === 100);
       defer(new Clients(controller));
       return {
-        plane: {},
         route: async () => controller.routed('fraud').map(({ revision, uri, share }) => ({ name: revision, version: uri.split('/').at(-1) ?? '', share })),
       };
     },
@@ -131,7 +119,7 @@ describe('MLServer behind KServe', () => {
 
   it('is rolled back from a version that fails three requests of ten, by its own metrics and one real inference as the smoke test', async () => {
     await readIndex();
-    await using stage = await setPlatformStage(kserveOnMlServer(), 'v1');
+    await using stage = await setPlatformStage(kserveOnMlServer(), 'v1', await fakeCluster(kserveCrds, 'shop'));
     const daemon = await stage.startDaemon();
 
     const episode = await untilFinished(daemon, 60_000);
@@ -148,7 +136,7 @@ describe('MLServer behind KServe', () => {
     expect(loaded.has('v0'), `load answered ${status}`).toBe(false);
     // The attempt must not have cost the others anything.
     expect([...loaded].toSorted()).toEqual(['v1', 'v2']);
-    await using stage = await setPlatformStage(kserveOnMlServer(), 'v0');
+    await using stage = await setPlatformStage(kserveOnMlServer(), 'v0', await fakeCluster(kserveCrds, 'shop'));
     const daemon = await stage.startDaemon();
 
     const episode = await untilFinished(daemon, 60_000);

@@ -10,6 +10,7 @@ export class FakeKubelet implements AsyncDisposable {
   readonly #node: string;
   readonly #stop = new AbortController();
   #fate: (pod: KubernetesObject) => PodFate;
+  readonly #fates = new Map<string, (pod: KubernetesObject) => PodFate>();
   #watching: Promise<void> = Promise.resolve();
   #addresses = 10;
   readonly #busy = new Map<string, Promise<void>>();
@@ -33,6 +34,12 @@ export class FakeKubelet implements AsyncDisposable {
   async decideAnew(fate: (pod: KubernetesObject) => PodFate): Promise<void> {
     this.#fate = fate;
     for (const pod of await this.#client.list('/api/v1/pods')) this.#take(pod);
+  }
+
+  /** The same for one namespace, which then goes its own way. */
+  async decideIn(namespace: string, fate: (pod: KubernetesObject) => PodFate): Promise<void> {
+    this.#fates.set(namespace, fate);
+    for (const pod of await this.#client.list(`/api/v1/namespaces/${namespace}/pods`)) this.#take(pod);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -60,7 +67,7 @@ export class FakeKubelet implements AsyncDisposable {
       await this.#client.request('POST', `${path}/binding`, { body: { apiVersion: 'v1', kind: 'Binding', metadata: { name: pod.metadata.name }, target } });
       return;
     }
-    const status = this.#statusOf(pod, this.#fate(pod));
+    const status = this.#statusOf(pod, (this.#fates.get(pod.metadata.namespace ?? '') ?? this.#fate)(pod));
     if (status !== null) await this.#client.merge(`${path}/status`, { status });
   }
 

@@ -36,6 +36,7 @@ export class RealKubernetes implements AsyncDisposable {
   readonly #dir: string;
   readonly #processes: readonly OwnedProcess[];
   readonly #clients: KubernetesTestClient[];
+  #namespaces = 0;
 
   private constructor(facts: { url: string; ca: string; dir: string; processes: readonly OwnedProcess[]; client: KubernetesTestClient; kubelet: FakeKubelet }) {
     this.url = facts.url;
@@ -82,6 +83,11 @@ export class RealKubernetes implements AsyncDisposable {
     return name;
   }
 
+  /** A new namespace, under a name of its own. */
+  async newNamespace(): Promise<string> {
+    return await this.namespace(`world-${(this.#namespaces += 1)}`);
+  }
+
   /** A token of a service account, that may do what its roles allow. Valid for an hour. */
   async serviceAccountToken(namespace: string, name: string): Promise<string> {
     const path = `/api/v1/namespaces/${namespace}/serviceaccounts`;
@@ -99,12 +105,18 @@ export class RealKubernetes implements AsyncDisposable {
     return client;
   }
 
-  /** Installs a CustomResourceDefinition, and waits until its objects are served. */
-  async installCrd(crd: KubernetesObject): Promise<void> {
-    await this.client.create(crd);
-    const spec = crd.spec as { group: string; names: { plural: string }; versions: { name: string }[] };
-    const path = `/apis/${spec.group}/${spec.versions[0]?.name ?? ''}/${spec.names.plural}`;
-    await until(`${spec.names.plural} to be served`, async () => (await this.client.request('GET', path)).status === 200);
+  /** Installs CustomResourceDefinitions, and waits until their objects are served in every version. */
+  async installCrds(crds: readonly KubernetesObject[]): Promise<void> {
+    for (const crd of crds) await this.client.create(crd);
+    for (const crd of crds) {
+      const { group, names, versions } = crd.spec as { group: string; names: { plural: string }; versions: { name: string }[] };
+      for (const { name } of versions)
+        await until(
+          `${names.plural}.${group} ${name} to be served`,
+          async () => (await this.client.request('GET', `/apis/${group}/${name}/${names.plural}`)).status === 200,
+          { everyMs: 50 },
+        );
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 export const plantedToken = 'planted-t0ken';
 
 /** A kubeconfig that leads to `server` with the planted token, in a folder of its own. */
-export function kubeconfigFor(server: string): { readonly path: string; readonly remove: () => void } {
+export function kubeconfigFor(server: string): { readonly path: string; readonly token: string; readonly remove: () => void } {
   const folder = mkdtempSync(join(tmpdir(), 'rollbackd-kubeconfig-'));
   const path = join(folder, 'config');
   const config = {
@@ -20,7 +20,7 @@ export function kubeconfigFor(server: string): { readonly path: string; readonly
     contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace: 'shop' } }],
   };
   writeFileSync(path, JSON.stringify(config));
-  return { path, remove: () => rmSync(folder, { recursive: true, force: true }) };
+  return { path, token: plantedToken, remove: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
 /** Takes connections and never answers. */

@@ -3,36 +3,40 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { type DaemonProcess, startDaemonProcess } from '../daemon-process.ts';
-import { type FakeKubernetes, startFakeKubernetes } from '../kubernetes/fake-kubernetes.ts';
-import type { KubernetesObject } from '../kubernetes/kubernetes-object.ts';
 import { errorRatioRule, modelName } from '../stage-files.ts';
 import type { Fate } from './controller.ts';
-import { kubeconfigFor } from './plane-access.ts';
+import type { PlatformCluster } from './platform-cluster.ts';
 import { type Routed, Traffic } from './traffic.ts';
 
 type Settings = Readonly<Record<string, unknown>>;
 
+/** What a platform's controllers and objects are given. */
+export type PlatformGround = Pick<PlatformCluster, 'client' | 'namespace' | 'decidePods'> & {
+  /** By the last part of the artifact's address, which is the version. */
+  readonly fateOf: (artifact: string) => Fate;
+  readonly defer: (closing: AsyncDisposable) => void;
+};
+
 /** What one platform puts on the stage. */
 export type Platform = {
-  readonly crds: readonly KubernetesObject[];
-  readonly objects: readonly KubernetesObject[];
-  /** Starts its controllers; what they need closed goes to `defer`. */
-  readonly start: (stage: { kubernetes: FakeKubernetes; fateOf: (artifact: string) => Fate; defer: (closing: AsyncDisposable) => void }) => Promise<{
+  readonly kind: string;
+  /** Creates its objects and starts its controllers; what they need closed goes to `defer`. */
+  readonly start: (ground: PlatformGround) => Promise<{
     readonly route: () => Promise<Routed>;
     /** Settings of the control plane, beside the kubeconfig. */
-    readonly plane: Settings;
+    readonly plane?: Settings;
   }>;
-  readonly kind: string;
   /** Keys of the model: preset, plane. */
-  readonly model: Settings;
-  readonly line: (name: string, ok: boolean) => string;
+  readonly model: (namespace: string) => Settings;
+  readonly line: (name: string, ok: boolean, namespace: string) => string;
   /** `host:port` of a real server's metrics, instead of those of the traffic on this stage. */
   readonly metrics?: string;
 };
 
 export type PlatformStage = AsyncDisposable & {
-  readonly kubernetes: FakeKubernetes;
-  readonly fates: Map<string, Fate>;
+  readonly namespace: string;
+  /** Decides what becomes of a version from now on. */
+  readonly decide: (version: string, fate: Fate) => Promise<void>;
   readonly failing: Map<string, number>;
   readonly traffic: Traffic;
   readonly route: () => Promise<Routed>;
@@ -42,19 +46,17 @@ export type PlatformStage = AsyncDisposable & {
 /**
  * A platform with controllers, traffic and the files of a daemon that watches it.
  * @param knownGood the version to go back to
+ * @param cluster ends with the stage
  */
-export async function setPlatformStage(platform: Platform, knownGood: string): Promise<PlatformStage> {
+export async function setPlatformStage(platform: Platform, knownGood: string, cluster: PlatformCluster): Promise<PlatformStage> {
   await using owned = new AsyncDisposableStack();
-  const kubernetes = owned.use(await startFakeKubernetes({ namespaces: ['shop'] }));
-  for (const crd of platform.crds) await kubernetes.installCrd(crd);
-  for (const object of platform.objects) await kubernetes.client.create(object);
+  const { client, namespace, decidePods, kubeconfig } = owned.use(cluster);
   const fates = new Map<string, Fate>();
   const failing = new Map<string, number>();
   const fateOf = (artifact: string): Fate => fates.get(artifact.split('/').at(-1) ?? '') ?? 'serves';
-  const { route, plane } = await platform.start({ kubernetes, fateOf, defer: (closing) => owned.use(closing) });
-  const traffic = owned.use(await Traffic.start({ route, line: platform.line, failRatioOf: (version) => failing.get(version) ?? 0 }));
-  const kubeconfig = kubeconfigFor(kubernetes.url);
-  owned.defer(kubeconfig.remove);
+  const { route, plane = {} } = await platform.start({ client, namespace, decidePods, fateOf, defer: (closing) => owned.use(closing) });
+  const line = (name: string, ok: boolean): string => platform.line(name, ok, namespace);
+  const traffic = owned.use(await Traffic.start({ route, line, failRatioOf: (version) => failing.get(version) ?? 0 }));
   const folder = await mkdtemp(join(tmpdir(), 'rollbackd-platform-'));
   owned.defer(async () => await rm(folder, { recursive: true, force: true, maxRetries: 3 }));
   await mkdir(join(folder, 'rules'));
@@ -75,7 +77,7 @@ export async function setPlatformStage(platform: Platform, knownGood: string): P
           },
         },
       ],
-      control_planes: [{ name: 'platform', [platform.kind]: { kubeconfig: kubeconfig.path, timeout: '2s', ...plane } }],
+      control_planes: [{ name: 'platform', [platform.kind]: { kubeconfig, timeout: '2s', ...plane } }],
       models: [
         {
           name: modelName,
@@ -93,7 +95,7 @@ export async function setPlatformStage(platform: Platform, knownGood: string): P
             timeout: '5s',
             requests: [{ name: 'one request', http: { method: 'POST', url: `http://${traffic.address}/predict`, body: '{}' }, expect: { status: 200 } }],
           },
-          ...platform.model,
+          ...platform.model(namespace),
         },
       ],
     }),
@@ -101,8 +103,11 @@ export async function setPlatformStage(platform: Platform, knownGood: string): P
   await writeFile(join(folder, 'rules', 'fraud.yaml'), stringify({ groups: [{ name: modelName, model: modelName, interval: '1s', rules: [errorRatioRule] }] }));
   const stack = owned.move();
   return {
-    kubernetes,
-    fates,
+    namespace,
+    decide: async (version, fate) => {
+      fates.set(version, fate);
+      await cluster.lookAtPods();
+    },
     failing,
     traffic,
     route,

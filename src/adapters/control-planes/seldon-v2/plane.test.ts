@@ -10,7 +10,6 @@ import type { JsonMap, KubernetesObject } from '../../../../test/support/kuberne
 import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import { SeldonV2Scheduler } from '../../../../test/support/seldon-v2-scheduler/scheduler.ts';
 import type { Fate } from '../../../../test/support/serving-platforms/controller.ts';
-import { seldonV2Crds } from '../../../../test/support/serving-platforms/crds.ts';
 import { freeAddress, kubeconfigFor, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';

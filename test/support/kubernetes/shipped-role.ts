@@ -1,0 +1,46 @@
+import { readFile } from 'node:fs/promises';
+import { parseAllDocuments } from 'yaml';
+import type { KubernetesTestClient } from './kubernetes-client.ts';
+
+export type RbacRule = { apiGroups: string[]; resources: string[]; resourceNames?: string[]; verbs: string[] };
+type Issuer = { readonly client: KubernetesTestClient; readonly serviceAccountToken: (namespace: string, name: string) => Promise<string> };
+
+/** The role that the README of a control plane ships: the file it points to below «Rights», or the YAML there. */
+async function shippedRules(kind: string): Promise<readonly RbacRule[]> {
+  const readme = new URL(`../../../src/adapters/control-planes/${kind.replaceAll('_', '-')}/README.md`, import.meta.url);
+  const rights = /^## Rights\n(.*?)(?=^## )/ms.exec(await readFile(readme, 'utf8'))?.[1] ?? '';
+  const block = /```yaml\n(.*?)```/s.exec(rights)?.[1];
+  const file = /\]\(([^)]*\.yaml)\)/.exec(rights)?.[1];
+  if (block === undefined && file === undefined) throw new Error(`${readme.pathname} ships no role below «Rights»`);
+  const text = file === undefined ? (block ?? '') : await readFile(new URL(file, readme), 'utf8');
+  const objects = parseAllDocuments(text).map((document) => document.toJS() as { kind: string; rules?: RbacRule[] });
+  return objects.flatMap(({ kind: what, rules = [] }) => (what === 'Role' ? rules : []));
+}
+
+/**
+ * An account of that namespace that may do what the shipped role says, and nothing else.
+ * @param isTaken takes a verb of a rule away
+ * @returns its token
+ */
+export async function grantShippedRole(
+  issuer: Issuer,
+  kind: string,
+  namespace: string,
+  isTaken: (rule: RbacRule, verb: string) => boolean = () => false,
+): Promise<string> {
+  const rules = (await shippedRules(kind))
+    .map((rule) => ({ ...rule, verbs: rule.verbs.filter((verb) => !isTaken(rule, verb)) }))
+    .filter((rule) => rule.verbs.length > 0);
+  const account = { kind: 'ServiceAccount', name: 'rollbackd', namespace };
+  const role = { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'rollbackd' };
+  const token = await issuer.serviceAccountToken(namespace, account.name);
+  await issuer.client.create({ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role', metadata: { name: role.name, namespace }, rules });
+  await issuer.client.create({
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'RoleBinding',
+    metadata: { name: role.name, namespace },
+    roleRef: role,
+    subjects: [account],
+  });
+  return token;
+}
