@@ -8,7 +8,7 @@ import { pickReceivers, type Route } from '../domain/routing.ts';
 import { logRollbackClosed } from '../telemetry/rollback-line.ts';
 import { type FiringAlert, type GrouperState, noGroups, step } from './alert-grouper.ts';
 import type { Memory } from './memory.ts';
-import { renderRuleTexts } from './rule-texts.ts';
+import { renderRuleTexts, renderVersionLinks } from './rule-texts.ts';
 import type { Runtime } from './runtime.ts';
 import type { Teller } from './teller.ts';
 import type { VerdictBoard } from './verdict-board.ts';
@@ -72,6 +72,7 @@ export class MessageTeller implements Teller {
         const content: AlertContent = {
           status,
           externalLabels: runtime.externalLabels,
+          links: linksOf(alerts, runtime),
           alerts: alerts.map(({ data, endsAtMs }) => ({ ...data, endsAt: endsAtMs === null ? null : new Date(endsAtMs).toISOString() })),
         };
         await this.#sink.enqueue({ id, receiver, kind: 'alert', content });
@@ -152,6 +153,13 @@ export class MessageTeller implements Teller {
   #speaksThroughEpisode(model: string, version: string, firingSinceMs: number): boolean {
     return this.#memory.episodes(model).some((episode) => episode.from === version && (episode.finishedAtMs === null || episode.finishedAtMs >= firingSinceMs));
   }
+}
+
+/** Links of the version that the alerts are about; none where they are about several. */
+function linksOf(alerts: readonly { readonly data: AlertItem }[], runtime: Runtime): Readonly<Record<string, string>> {
+  const [first, ...others] = new Map(alerts.map(({ data }) => [`${data.model} ${data.version}`, data])).values();
+  const model = first === undefined || others.length > 0 ? undefined : runtime.models.get(first.model);
+  return model === undefined || first === undefined ? {} : renderVersionLinks(model, runtime.planes.get(model.controlPlane), first.version);
 }
 
 /** Distinct receivers for these labels. */

@@ -23,21 +23,22 @@ export function renderLinks(links: Readonly<Record<string, string>>, values: Tex
   return renderAll(links, values, linkVariables);
 }
 
+/** Links of one version: the plane's and the model's; the file's beat the plane's. */
+export function renderVersionLinks(model: Model, plane: ControlPlane | undefined, version: string): Readonly<Record<string, string>> {
+  return { ...plane?.origin?.({ model: model.name, plane: model.plane }, version), ...renderLinks(model.links, { model: model.name, version }) };
+}
+
 /**
  * Links of an episode: the plane's and the model's for the version that is left, and as `<name>_to` those that lead elsewhere for the target.
- * The file's beat the plane's, and a name of its own is kept.
+ * A name of the file's own is kept.
  */
 export function renderEpisodeLinks(
   model: Model,
   plane: ControlPlane | undefined,
   { from, to }: { readonly from: string; readonly to: string },
 ): Readonly<Record<string, string>> {
-  const linksOf = (version: string) => ({
-    ...plane?.origin?.({ model: model.name, plane: model.plane }, version),
-    ...renderLinks(model.links, { model: model.name, version }),
-  });
-  const left = linksOf(from);
-  const target = Object.entries(linksOf(to))
+  const left = renderVersionLinks(model, plane, from);
+  const target = Object.entries(renderVersionLinks(model, plane, to))
     .filter(([name, url]) => url !== lookUp(left, name))
     .map(([name, url]) => [`${name}_to`, url] as const);
   return Object.fromEntries([...Object.entries(left), ...target.filter(([name]) => !Object.hasOwn(left, name))]);

@@ -100,7 +100,7 @@ export interface ControlPlane {
   readonly remembersAs?: string;
   /** Where versions are kept that nobody serves any more; absent: nowhere that can be reached. */
   stores?(): readonly VersionStore[];
-  /** Pure: pages of its own about a version, by name, for people; they are journalled and sent, so no secret is in them. Absent: it has none. */
+  /** Pages about where a version came from, by name, for people; of what it has seen, asking nobody. They are journalled and sent, so no secret is in them. Absent: it has none. */
   origin?(target: PlaneTarget, version: string): Readonly<Record<string, string>>;
   /**
    * What a version takes and gives, by each endpoint; absent: it is never told here. No side effects.

@@ -76,6 +76,13 @@ export class MlflowClient {
     return url.href;
   }
 
+  /** The page of a run; it shows what was run, by whom, from which source. */
+  runPage(experimentId: string, runId: string): string {
+    const url = new URL(this.versionPage('', ''));
+    url.hash = `/experiments/${encodeURIComponent(experimentId)}/runs/${encodeURIComponent(runId)}`;
+    return url.href;
+  }
+
   /** Alias → version. Search results have no aliases, so this is the only place to read them. Aliases may dangle. */
   async aliases(name: string, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
     const answer = await this.#get('registered-models/get', { name }, registeredModelAnswer, reading(name), signal);

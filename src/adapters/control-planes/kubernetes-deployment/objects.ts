@@ -10,7 +10,7 @@ const revisionAnnotation = 'deployment.kubernetes.io/revision';
 
 const container = z.looseObject({ name: z.string(), image: z.string() });
 const podTemplate = z.looseObject({
-  metadata: z.looseObject({ labels: z.record(z.string(), z.string()).optional() }).nullish(),
+  metadata: z.looseObject({ labels: z.record(z.string(), z.string()).optional(), annotations: z.record(z.string(), z.string()).optional() }).nullish(),
   spec: z.looseObject({ containers: z.array(container) }),
 });
 export type PodTemplate = z.output<typeof podTemplate>;

@@ -1,5 +1,6 @@
 import type { EndpointObservation, Observation, Share, VersionObservation } from '../../../domain/observation.ts';
 import type { GitOpsState } from '../../kubernetes/gitops-state.ts';
+import { originOf } from '../../kubernetes/origin.ts';
 import { type Deployment, hashOf, isSameTemplate, mutableImages, type ReplicaSet, revisionOf, specHash, versionOf } from './objects.ts';
 import type { VersionFrom } from './schema.ts';
 
@@ -87,6 +88,17 @@ export function observationOf(atMs: number, read: Read, written: Pick<EndpointOb
   const versions = statesOf(sets, versionBy, current, progress);
   const endpoint: EndpointObservation = { endpoint: `${namespace}/${deployment.metadata.name}`, versions, serving, routes: {}, config, ...written };
   return { atMs, endpoints: [endpoint], versions, serving, token: JSON.stringify(progress), pinned: gitops.paused.length > 0, refusals: [] };
+}
+
+/** Pages about each version, of the newest ReplicaSet with it: its pods' annotations before its own. */
+export function originsOf({ sets, versionFrom }: Pick<Read, 'sets' | 'versionFrom'>): ReadonlyMap<string, Readonly<Record<string, string>>> {
+  const oldestFirst = sets.toSorted((a, b) => revisionOf(a) - revisionOf(b));
+  return new Map(
+    oldestFirst.map((set) => {
+      const { template } = set.spec;
+      return [versionOf(template, versionFrom, hashOf(set)), originOf(template.metadata?.annotations, set.metadata.annotations)];
+    }),
+  );
 }
 
 /** One per version, the newest. */

@@ -132,6 +132,17 @@ describe('kubernetes_deployment', () => {
     expect(patch?.query.get('fieldManager')).toBe('rollbackd');
   });
 
+  it('tells where a version came from by its annotations, also of one that does not serve', async () => {
+    const annotations = { 'rollbackd.io/change': 'https://git.example.org/fraud/pull/17' };
+    await world.kubernetes.client.merge(path, { spec: { template: { metadata: { labels: { [label]: '8' }, annotations } } } });
+    await untilTrue(async () => (await observe()).serving.some(({ version }) => version === '8'));
+    await world.kubernetes.client.merge(path, { spec: { template: { metadata: { labels: { [label]: '9' }, annotations: { 'rollbackd.io/change': null } } } } });
+    await untilTrue(async () => (await observe()).serving.every(({ version }) => version === '9'));
+
+    expect(world.plane.origin?.(world.target, '8')).toEqual({ change: 'https://git.example.org/fraud/pull/17' });
+    expect(world.plane.origin?.(world.target, '9')).toEqual({});
+  });
+
   it('is never fooled into «previous»: the same wish twice stays where it is', async () => {
     await reach(world, all('6'));
     const { metadata } = await stored();

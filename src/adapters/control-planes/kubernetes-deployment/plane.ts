@@ -14,7 +14,7 @@ import { conflict, rejected } from '../answers.ts';
 import { checkStep } from './check.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
 import { deploymentSchema, hashOf, isSameTemplate, type ReplicaSet, replicaSetSchema, selectorText, withoutHash } from './objects.ts';
-import { observationOf, truthOf } from './observed.ts';
+import { observationOf, originsOf, truthOf } from './observed.ts';
 import { planSteps } from './plan.ts';
 import { type KubernetesDeploymentConfig, kubernetesDeploymentKeys } from './schema.ts';
 
@@ -28,6 +28,8 @@ export class KubernetesDeploymentPlane implements ControlPlane {
   readonly #config: KubernetesDeploymentConfig;
   readonly #deps: PlaneDeps;
   readonly #client: KubernetesClient;
+  /** By model: pages about its versions, as last observed. */
+  readonly #origins = new Map<string, ReadonlyMap<string, Readonly<Record<string, string>>>>();
 
   constructor(config: KubernetesDeploymentConfig, deps: PlaneDeps) {
     this.#config = config;
@@ -53,6 +55,7 @@ export class KubernetesDeploymentPlane implements ControlPlane {
     const kept = { object: found, path: resourcePath(deployments, namespace, name), kind: 'Deployment', namespace, what: `deployment ${namespace}/${name}` };
     const { state: gitops, notes, ...ownership } = await readGitOps(this.#client, kept, this.#config, signal);
     const refusals = [...ownership.refusals, ...obstaclesOf(deployment.spec, deployment.metadata.deletionTimestamp)];
+    this.#origins.set(target.model, originsOf({ sets, versionFrom: keys.version_from }));
     const writer = lastWriterOf(deployment.metadata, ['spec', 'template']);
     const read = { namespace, deployment, sets, versionFrom: keys.version_from, gitops, writer };
     const observation = observationOf(atMs, read, writtenBy(deployment.metadata, ['spec', 'template']));
@@ -102,6 +105,10 @@ export class KubernetesDeploymentPlane implements ControlPlane {
     if (missing.length > 0) return missing;
     const [endpoint] = (await this.observe(target, { thorough: false }, signal)).endpoints;
     return endpoint === undefined ? [] : await lackingRights(this.#client, pauseRights(truthOf(endpoint).gitops), signal);
+  }
+
+  origin({ model }: PlaneTarget, version: string): Readonly<Record<string, string>> {
+    return this.#origins.get(model)?.get(version) ?? {};
   }
 
   async close(): Promise<void> {

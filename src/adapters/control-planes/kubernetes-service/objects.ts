@@ -17,7 +17,9 @@ export const colourSchema = z.object({
   metadata: objectMeta,
   spec: z.object({
     replicas: z.number().default(1),
-    template: z.looseObject({ metadata: z.object({ labels: z.record(z.string(), z.string()).default({}) }).prefault({}) }),
+    template: z.looseObject({
+      metadata: z.object({ labels: z.record(z.string(), z.string()).default({}), annotations: z.record(z.string(), z.string()).default({}) }).prefault({}),
+    }),
   }),
 });
 

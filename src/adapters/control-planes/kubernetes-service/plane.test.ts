@@ -102,6 +102,17 @@ describe('kubernetes_service', () => {
   const apply = async (step: Step): Promise<ApplyOutcome> => await world.plane.apply(world.target, step, { inverse: false, opId: 'rb_1', epoch: 1 }, signal);
   const selector = async (): Promise<unknown> => (await world.kubernetes.client.get(path)).spec?.['selector'];
 
+  it('tells where a version came from by the annotations of its Deployment, also of one that gets no traffic', async () => {
+    const cause = { 'kubernetes.io/change-cause': 'https://git.example.org/fraud/pull/6' };
+    await world.kubernetes.client.merge('/apis/apps/v1/namespaces/shop/deployments/fraud-blue', { metadata: { annotations: cause } });
+    await observe();
+
+    expect([world.plane.origin?.(world.target, '6'), world.plane.origin?.(world.target, '7')]).toEqual([
+      { change: 'https://git.example.org/fraud/pull/6' },
+      {},
+    ]);
+  });
+
   it('turns one key of the selector, says whose doing it was, and tells of open connections', async () => {
     expect(await plan()).toMatchObject({ kind: 'steps', notes: ['connections that are open (keep-alive, gRPC) stay with 7 until they end'] });
 

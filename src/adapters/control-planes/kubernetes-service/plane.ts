@@ -9,6 +9,7 @@ import { readGitOps } from '../../kubernetes/gitops-state.ts';
 import { applyPause, checkPause, gitOpsMutationOf, withPauses } from '../../kubernetes/gitops-steps.ts';
 import { annotate, guardedPatch, marks, pointer } from '../../kubernetes/guarded-patch.ts';
 import { resourcePath } from '../../kubernetes/object.ts';
+import { originOf } from '../../kubernetes/origin.ts';
 import { lastWriterOf, writtenBy } from '../../kubernetes/owners.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
 import { lackingRights, pauseRights, rightsOf } from '../../kubernetes/rights.ts';
@@ -33,6 +34,8 @@ export class KubernetesServicePlane implements ControlPlane {
   readonly #config: KubernetesServiceConfig;
   readonly #deps: PlaneDeps;
   readonly #client: KubernetesClient;
+  /** By model: pages about its versions, as last observed. */
+  readonly #origins = new Map<string, ReadonlyMap<string, Readonly<Record<string, string>>>>();
 
   constructor(config: KubernetesServiceConfig, deps: PlaneDeps) {
     this.#config = config;
@@ -71,6 +74,15 @@ export class KubernetesServicePlane implements ControlPlane {
       addresses.set(endpoint.targetRef?.name ?? endpoint.addresses.join(), version);
     }
     const mine = colours.filter(({ spec }) => base.every(([key, value]) => lookUp(spec.template.metadata.labels, key) === value));
+    this.#origins.set(
+      target.model,
+      new Map(
+        mine.map(({ metadata, spec: { template } }) => [
+          lookUp(template.metadata.labels, label) ?? '',
+          originOf(template.metadata.annotations, metadata.annotations),
+        ]),
+      ),
+    );
     const selected = lookUp(service.spec.selector, label) ?? null;
     const truth: ServiceTruth = {
       namespace,
@@ -144,6 +156,10 @@ export class KubernetesServicePlane implements ControlPlane {
     const scaled = keys.scale_up ? colours.flatMap(({ deployment }) => deployment?.name ?? []) : [];
     const more = [...scaled.flatMap((name) => rightsOf(deployments, namespace, ['get', 'patch'], name)), ...pauseRights(gitops)];
     return await lackingRights(this.#client, more, signal);
+  }
+
+  origin({ model }: PlaneTarget, version: string): Readonly<Record<string, string>> {
+    return this.#origins.get(model)?.get(version) ?? {};
   }
 
   async close(): Promise<void> {

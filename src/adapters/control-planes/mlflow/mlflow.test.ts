@@ -396,6 +396,60 @@ describe('the page of a version', () => {
   });
 });
 
+describe('where a version came from', () => {
+  const commit = '3fa563f0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6';
+
+  async function observedRuns(keys: Record<string, unknown>, tags: Readonly<Record<string, string>>) {
+    await using server = await startRegistry();
+    for (const [key, value] of Object.entries(tags)) server.state.runs.get('run-fraud-7')?.tags.set(key, value);
+    const plane = planeAt(server.url);
+    const own = { model: 'fraud-detector', plane: mlflowKeys.parse({ registered_model: 'fraud', ...keys }) };
+    for (let look = 0; look < 2; look += 1) await plane.observe(own, { thorough: false }, ever);
+    const origin = plane.origin(own, '7');
+    await plane.close();
+    return { url: server.url, origin };
+  }
+
+  it('is its run, and the commit of that where its repository is known', async () => {
+    const known = await observedRuns({}, { 'mlflow.source.git.commit': commit, 'mlflow.source.git.repoURL': 'https://ci:s3cr3t@git.example.org/fraud.git' });
+    const given = await observedRuns({ repository: 'https://git.example.org/ours' }, { 'mlflow.source.git.commit': commit });
+
+    expect(known.origin).toEqual({
+      mlflow: `${known.url}/#/models/fraud/versions/7`,
+      mlflow_run: `${known.url}/#/experiments/1/runs/run-fraud-7`,
+      commit: `https://git.example.org/fraud/commit/${commit}`,
+    });
+    expect(given.origin).toMatchObject({ commit: `https://git.example.org/ours/commit/${commit}` });
+    expect(Object.keys((await observedRuns({}, { 'mlflow.source.git.commit': commit })).origin)).toEqual(['mlflow', 'mlflow_run']);
+  });
+
+  it('is read a few runs at a time, each once, and not while a decision waits', async () => {
+    await using server = await startRegistry();
+    const plane = planeAt(server.url);
+    const asked = () => server.calls.filter((call) => call === 'GET runs/get').length;
+
+    await plane.observe(target, { thorough: true }, ever);
+    expect(asked()).toBe(0);
+    for (const expected of [4, 7, 7]) {
+      await plane.observe(target, { thorough: false }, ever);
+      expect(asked()).toBe(expected);
+    }
+    await plane.close();
+  });
+
+  it('is left out where the run cannot be read, and the version is observed all the same', async () => {
+    await using server = await startRegistry();
+    server.fail({ route: /GET runs.get/, times: 4, reply: { status: 403, body: 'Permission denied' } });
+    const plane = planeAt(server.url);
+
+    const { serving } = await plane.observe(target, { thorough: false }, ever);
+
+    expect(serving).toEqual([{ version: '7', share: 1 }]);
+    expect(Object.keys(plane.origin(target, '7'))).toEqual(['mlflow']);
+    await plane.close();
+  });
+});
+
 describe('signatures in MLflow', () => {
   const columns = (...names: string[]) => `signature:\n  inputs: '${JSON.stringify(names.map((name) => ({ type: 'double', name, required: true })))}'\n`;
 

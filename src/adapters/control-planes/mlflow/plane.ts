@@ -1,3 +1,4 @@
+import { commitPage } from '../../../domain/commit-page.ts';
 import { lookUp } from '../../../domain/lookup.ts';
 import type { Observation, VersionObservation } from '../../../domain/observation.ts';
 import {
@@ -11,7 +12,7 @@ import {
 } from '../../../domain/ports.ts';
 import type { ModelSignature } from '../../../domain/signature.ts';
 import type { ApplyOutcome, Desired, ErrorClass, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
-import type { MlflowVersion } from '../../mlflow/answers.ts';
+import type { MlflowRun, MlflowVersion } from '../../mlflow/answers.ts';
 import { MlflowClient } from '../../mlflow/client.ts';
 import { parseSignature } from '../../mlflow/signature.ts';
 import { indeterminate, notSent } from '../answers.ts';
@@ -20,6 +21,9 @@ import { namesOf, registryVersion } from './names.ts';
 import { checkStep, planSteps } from './plan.ts';
 import type { MlflowConfig } from './schema.ts';
 import { MlflowVersionStore } from './version-store.ts';
+
+/** Runs of the newest versions are read in passing, a few at each observation: never while a decision waits. */
+const runs = { newest: 50, atOnce: 4 };
 
 /** Pages of versions read at each observation, and when it is thorough. */
 const pages = { quick: 1, thorough: 20 };
@@ -30,6 +34,10 @@ export class MlflowPlane implements ControlPlane {
   readonly #client: MlflowClient;
   readonly #deps: PlaneDeps;
   readonly #store: MlflowVersionStore;
+  /** By run; `null`: it cannot be read. */
+  readonly #runs = new Map<string, MlflowRun | null>();
+  /** By version: its run. */
+  readonly #runOf = new Map<string, string>();
   readonly #signatures = new Map<string, ModelSignature>();
   #isClosed = false;
 
@@ -50,6 +58,7 @@ export class MlflowPlane implements ControlPlane {
     const { registeredModel, alias } = namesOf(target);
     const atMs = this.#deps.clock.nowMs();
     const [aliases, found] = await this.#read(registeredModel, options.thorough ? pages.thorough : pages.quick, signal);
+    if (!options.thorough) await this.#readRuns(registeredModel, found, signal);
     const routes = this.#withAlias(aliases, alias);
     const present = lookUp(routes, alias) ?? null;
     const versions = found.map((version) => toObservation(version, present));
@@ -95,7 +104,32 @@ export class MlflowPlane implements ControlPlane {
 
   origin(target: PlaneTarget, version: string): Readonly<Record<string, string>> {
     const registered = registryVersion(target, version);
-    return registered === null ? {} : { mlflow: this.#client.versionPage(namesOf(target).registeredModel, registered) };
+    if (registered === null) return {};
+    const { registeredModel, repository } = namesOf(target);
+    const page = { mlflow: this.#client.versionPage(registeredModel, registered) };
+    const run = this.#runs.get(this.#runOf.get(keyOf(registeredModel, registered)) ?? '');
+    if (run === undefined || run === null) return page;
+    const tags = new Map(run.data.tags.map(({ key, value }) => [key, value]));
+    const commit = commitPage(repository ?? tags.get('mlflow.source.git.repoURL') ?? '', tags.get('mlflow.source.git.commit') ?? '');
+    return { ...page, mlflow_run: this.#client.runPage(run.info.experiment_id, run.info.run_id), ...(commit === null ? {} : { commit }) };
+  }
+
+  /** For links only: what cannot be read is left out. */
+  async #readRuns(model: string, versions: readonly MlflowVersion[], signal: AbortSignal): Promise<void> {
+    const newest = versions.slice(0, runs.newest).filter(({ run_id: id }) => id !== '');
+    for (const { version, run_id: id } of newest) this.#runOf.set(keyOf(model, version), id);
+    const unread = newest.filter(({ run_id: id }) => !this.#runs.has(id)).slice(0, runs.atOnce);
+    await Promise.all(
+      unread.map(async ({ run_id: id }) => {
+        try {
+          this.#runs.set(id, await this.#client.run(id, signal));
+        } catch (error) {
+          signal.throwIfAborted();
+          if (!(error instanceof PlaneError)) throw error;
+          if (error.class === 'auth' || error.class === 'permanent') this.#runs.set(id, null);
+        }
+      }),
+    );
   }
 
   /** What does not change of a version is read once. */
@@ -103,7 +137,7 @@ export class MlflowPlane implements ControlPlane {
     const registered = registryVersion(target, version);
     if (registered === null) return [];
     const { registeredModel } = namesOf(target);
-    const key = JSON.stringify([registeredModel, registered]);
+    const key = keyOf(registeredModel, registered);
     const known = this.#signatures.get(key);
     const signature = known === undefined ? await this.#signatureOf(registeredModel, registered, signal) : known;
     // One that is not there yet may still be uploaded.
@@ -216,6 +250,10 @@ export class MlflowPlane implements ControlPlane {
       throw cause;
     }
   }
+}
+
+function keyOf(model: string, version: string): string {
+  return JSON.stringify([model, version]);
 }
 
 /** A conflict that trying again would only fight. */

@@ -38,6 +38,9 @@ export const mlflowKeys = z.strictObject({
     .optional()
     .meta({ description: 'Name of the registered model in MLflow. Default: the name of the model here.' }),
   alias: alias.default('champion').meta({ description: 'Alias that says which version serves. Default: champion.' }),
+  repository: httpUrl()
+    .optional()
+    .meta({ description: 'Address of the git repository, for a link to the commit of a version’s run. Default: the run’s tag mlflow.source.git.repoURL.' }),
   registry_version: z
     .string({ error: 'expected a regular expression with one capture' })
     .superRefine((pattern, context) => {

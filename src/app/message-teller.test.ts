@@ -1,0 +1,72 @@
+import { expect, it } from 'vitest';
+import { aModel, aRule, aVerdict } from '../../test/support/builders.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FakePlane } from '../../test/support/fake-plane.ts';
+import { silentLog } from '../../test/support/stage.ts';
+import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
+import type { Route } from '../domain/routing.ts';
+import { Memory } from './memory.ts';
+import { MessageTeller, type NewMessage } from './message-teller.ts';
+import { Observer } from './observer.ts';
+import type { Runtime } from './runtime.ts';
+import { VerdictBoard } from './verdict-board.ts';
+
+const route: Route = {
+  receiver: 'oncall',
+  groupBy: ['model'],
+  groupWaitMs: 0,
+  groupIntervalMs: 1_000,
+  repeatIntervalMs: 3_600_000,
+  matchers: [],
+  continue: false,
+  routes: [],
+};
+
+/** What is told while a rule that only tells fires for these versions. */
+async function toldOf(versions: readonly string[]): Promise<readonly NewMessage[]> {
+  const clock = new FakeClock();
+  const journal = await openMemoryJournal({ clock });
+  const memory = await Memory.load(journal);
+  const board = new VerdictBoard();
+  const plane = Object.assign(new FakePlane({ clock, serving: '2' }), {
+    origin: (_target: unknown, version: string) => ({ commit: `https://git.example.org/fraud/commit/${version}`, runbook: 'https://plane.example.org' }),
+  });
+  const planes = new Map([['tfs', plane]]);
+  const model = aModel({ links: { runbook: 'https://runbooks.example.org/fraud' } });
+  const { rollback: _, ...rule } = aRule();
+  const runtime: Runtime = {
+    models: new Map([[model.name, model]]),
+    groups: [{ name: 'fraud', model: model.name, intervalMs: 5_000, rules: [{ ...rule, rollback: null }] }],
+    sources: new Map(),
+    planes,
+    observer: new Observer({ planes, clock, log: silentLog }),
+    externalLabels: {},
+    route,
+    sendResolved: new Set(),
+    forceDryRun: false,
+  };
+  const atMs = clock.nowMs();
+  for (const version of versions) {
+    board.post([aVerdict({ version, atMs, breachingSinceMs: atMs })]);
+    const state = { rule: rule.id, version, breachingSinceMs: atMs, lastSeenMs: atMs, lastEvaluatedMs: atMs, firingSinceMs: atMs, keepFiringUntilMs: null };
+    await memory.append([{ type: 'rule_states', states: { [`${rule.id} ${version}`]: state } }]);
+  }
+  const told: NewMessage[] = [];
+  const sink = { enqueue: async (message: NewMessage) => told.push(message) > 0, events: () => [] };
+  await new MessageTeller({ memory, board, sink, log: silentLog }).tellAlerts(runtime, atMs);
+  await journal.close();
+  return told;
+}
+
+it('an alert links where its version came from; the links of the file beat those of the plane', async () => {
+  expect(await toldOf(['2'])).toMatchObject([
+    {
+      kind: 'alert',
+      content: { alerts: [{ version: '2' }], links: { commit: 'https://git.example.org/fraud/commit/2', runbook: 'https://runbooks.example.org/fraud' } },
+    },
+  ]);
+});
+
+it('alerts of several versions in one message link nothing: it would be read as being about all', async () => {
+  expect(await toldOf(['2', '1'])).toMatchObject([{ content: { alerts: [{}, {}], links: {} } }]);
+});
