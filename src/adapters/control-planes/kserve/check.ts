@@ -16,7 +16,7 @@ export function checkStep(step: Step, before: Observation, now: Observation): St
   if (!isSameWish(truth.wish, mutation.after))
     return { kind: 'reverted', detail: `the spec says ${wishText(truth.wish)}, not ${wishText(mutation.after)}: somebody wrote there after us` };
   const failure = failureSince(then === undefined ? null : truthOf(then), truth);
-  return truth.mode === 'Knative' ? checkKnative(step, mutation, endpoint, truth, failure) : checkStandard(step, endpoint, truth, failure);
+  return truth.mode === 'Knative' ? checkKnative(step, mutation, endpoint, truth, failure) : checkStandard(step, mutation, endpoint, truth, failure);
 }
 
 /** A failure to load that was not there before the step: an older one may still stand in the status. */
@@ -42,7 +42,8 @@ function checkKnative(step: Step, mutation: Mutation, endpoint: EndpointObservat
   return { kind: 'converged', detail: `applied traffic: ${shares}` };
 }
 
-function checkStandard(step: Step, endpoint: EndpointObservation, truth: StandardTruth, failure: string | null): StepCheck {
+function checkStandard(step: Step, mutation: Mutation, endpoint: EndpointObservation, truth: StandardTruth, failure: string | null): StepCheck {
+  if (mutation.kind === 'stage') return checkCanary(step.expect.available ?? '', endpoint, truth);
   const shares = sharesText(endpoint);
   const isRolling = truth.version === step.expect.serving;
   if (isRolling && truth.rollout === 'failed') return { kind: 'failed', detail: `the Deployment does not come up: ${truth.rollout_detail}` };
@@ -51,6 +52,14 @@ function checkStandard(step: Step, endpoint: EndpointObservation, truth: Standar
     return { kind: 'converged', detail: `applied traffic: ${shares}` };
   const gate = truth.predictor_ready ? '' : '; PredictorReady is not True, and KServe writes no weights until it is';
   return { kind: 'progressing', detail: `applied traffic: ${shares}${truth.rollout === 'complete' ? '' : `; ${truth.rollout_detail}`}${gate}` };
+}
+
+function checkCanary(version: string, endpoint: EndpointObservation, truth: StandardTruth): StepCheck {
+  const canary = truth.canaries.find((entry) => entry.version === version);
+  if (canary?.ready === true) return { kind: 'converged', detail: `canary ${canary.name} (${version}) is ready` };
+  const reason = reasonOf(endpoint, version);
+  if (reason !== undefined) return { kind: 'failed', detail: `the canary of ${version} does not come up: ${reason}` };
+  return { kind: 'progressing', detail: `the canary of ${version} is not ready` };
 }
 
 function servesAlone(endpoint: EndpointObservation, version: string | undefined): boolean {
@@ -65,7 +74,12 @@ function sharesText(endpoint: EndpointObservation): string {
   return endpoint.serving.map(({ version, share }) => `${version} ${Math.round(share * 100)} %`).join(', ') || 'none';
 }
 
-export function wishText({ uri, percent, canaries }: Wish): string {
-  const parts = [uri, ...(percent === null ? [] : [`canaryTrafficPercent ${percent}`]), ...canaries.map((canary) => `canary ${canary.name} ${canary.percent}`)];
+export function wishText({ uri, percent, predictor, canaries }: Wish): string {
+  const parts = [
+    uri,
+    ...(predictor === null ? [] : [`predictor ${predictor}`]),
+    ...(percent === null ? [] : [`canaryTrafficPercent ${percent}`]),
+    ...canaries.map((canary) => `canary ${canary.name} ${canary.percent}`),
+  ];
   return parts.join(', ');
 }

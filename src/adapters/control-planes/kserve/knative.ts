@@ -37,7 +37,7 @@ function truthOfKnative(isvc: InferenceService, revisions: readonly Revision[], 
   const newest = revisions.find((revision) => revision.metadata.name === created);
   return {
     mode: 'Knative',
-    wish: { uri, percent: predictor.canaryTrafficPercent ?? null, canaries: [] },
+    wish: { uri, percent: predictor.canaryTrafficPercent ?? null, predictor: predictor.name ?? null, canaries: [] },
     version: names.versionOf(uri) ?? uri,
     latest: { version: created === undefined ? null : nameOf(created), state: newest === undefined ? 'pending' : stateOf(newest).state },
     pin: pinOf(isvc, revisions, nameOf),

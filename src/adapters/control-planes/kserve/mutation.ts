@@ -3,8 +3,8 @@ import type { Step } from '../../../domain/step.ts';
 import { wish } from './observed.ts';
 
 const mutation = z.object({
-  /** What it does, for `check`: loads a revision beside, moves traffic, or rolls a Deployment. */
-  kind: z.enum(['stage', 'traffic', 'rollout']),
+  /** What it does, for `check`: loads a revision or a canary beside, moves traffic, rolls a Deployment, or makes the canary the stable predictor. */
+  kind: z.enum(['stage', 'traffic', 'rollout', 'promote']),
   /** `before` must stand there, `after` is written. */
   before: wish,
   after: wish,

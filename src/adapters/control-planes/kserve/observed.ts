@@ -7,8 +7,10 @@ export const wish = z.object({
   uri: z.string(),
   /** Knative mode: `canaryTrafficPercent`, `null` when it is not set. */
   percent: z.number().nullable(),
-  /** Standard mode since v0.20: `spec.canary[]`. */
-  canaries: z.array(z.object({ name: z.string(), percent: z.number() })),
+  /** Name of the stable predictor, `null`: it has none. */
+  predictor: z.string().nullable().default(null),
+  /** Standard mode since v0.20: `spec.canary[]`. `uri: null`: not looked at. */
+  canaries: z.array(z.object({ name: z.string(), percent: z.number(), uri: z.string().nullable().default(null) })),
 });
 export type Wish = z.output<typeof wish>;
 
@@ -50,9 +52,14 @@ export function isSameWish(a: Wish, b: Wish): boolean {
   return (
     a.uri === b.uri &&
     a.percent === b.percent &&
+    a.predictor === b.predictor &&
     a.canaries.length === b.canaries.length &&
-    a.canaries.every((canary, index) => canary.name === b.canaries[index]?.name && canary.percent === b.canaries[index].percent)
+    a.canaries.every((canary, index) => isSameCanary(canary, b.canaries[index]))
   );
+}
+
+function isSameCanary(a: Wish['canaries'][number], b: Wish['canaries'][number] | undefined): boolean {
+  return b !== undefined && a.name === b.name && a.percent === b.percent && (a.uri === null || b.uri === null || a.uri === b.uri);
 }
 
 /** What one mode makes of the objects it read. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { EndpointObservation, Observation } from '../../../domain/observation.ts';
 import type { Desired, PlanResult, Step } from '../../../domain/step.ts';
 import type { ArtifactNames } from '../artifact-names.ts';
@@ -9,7 +10,7 @@ function refuse(reason: string): PlanResult {
 }
 
 /** The order of writes that brings one version to all traffic (reference control-planes-serving 5.3, 5.4, 6.5). */
-export function planSteps(observation: Observation, desired: Desired, names: ArtifactNames): PlanResult {
+export function planSteps(observation: Observation, desired: Desired, names: ArtifactNames, options: { readonly canaries: boolean }): PlanResult {
   const [endpoint] = observation.endpoints;
   if (endpoint === undefined) return refuse('the InferenceService is not known');
   const truth = truthOf(endpoint);
@@ -17,7 +18,7 @@ export function planSteps(observation: Observation, desired: Desired, names: Art
   if (desired.kind === 'unpin') return truth.mode === 'Knative' ? planUnpin(endpoint, truth) : { kind: 'nothing' };
   const [only, ...others] = desired.shares.filter((share) => share.share > 0);
   if (only === undefined || others.length > 0) return refuse('expected one version with 100 % of the traffic');
-  return truth.mode === 'Knative' ? planKnative(endpoint, truth, only.version, names) : planStandard(endpoint, truth, only.version, names);
+  return truth.mode === 'Knative' ? planKnative(endpoint, truth, only.version, names) : planStandard(endpoint, truth, only.version, { names, ...options });
 }
 
 function servesAlone(endpoint: EndpointObservation, version: string): boolean {
@@ -40,7 +41,9 @@ class Chain {
     if (isSameWish(after, this.#wish)) return;
     const mutation: Mutation = { kind, before: this.#wish, after };
     const barrier = this.steps.filter((step) => step.phase === phase).length;
-    this.steps.push({ name: `${verb} on ${this.#endpoint}`, phase, endpoint: this.#endpoint, barrier, mutation, inverse: inverted(mutation), expect });
+    // The Deployment that served before is gone with a promotion.
+    const inverse = kind === 'promote' ? null : inverted(mutation);
+    this.steps.push({ name: `${verb} on ${this.#endpoint}`, phase, endpoint: this.#endpoint, barrier, mutation, inverse, expect });
     this.#wish = after;
   }
 
@@ -92,21 +95,44 @@ function planUnpin(endpoint: EndpointObservation, truth: KnativeTruth): PlanResu
   return chain.result;
 }
 
-function planStandard(endpoint: EndpointObservation, truth: StandardTruth, to: string, names: ArtifactNames): PlanResult {
+type StandardOptions = { readonly names: ArtifactNames; readonly canaries: boolean };
+
+/**
+ * With `canaries` the target comes back beside what serves, is waited for, gets all traffic and then becomes the stable predictor; else, and where the stable
+ * predictor is down (KServe writes no weights then), it replaces what serves, pod by pod.
+ */
+function planStandard(endpoint: EndpointObservation, truth: StandardTruth, to: string, { names, canaries: useCanaries }: StandardOptions): PlanResult {
   const chain = new Chain(endpoint.endpoint, truth.wish);
-  const only = (name: string | null): Wish['canaries'] => truth.wish.canaries.map((canary) => ({ name: canary.name, percent: canary.name === name ? 100 : 0 }));
+  const { canaries } = truth.wish;
+  const only = (name: string | null, of = canaries): Wish['canaries'] => of.map((canary) => ({ ...canary, percent: canary.name === name ? 100 : 0 }));
   if (servesAlone(endpoint, to)) return { kind: 'nothing' };
   if (truth.version === to) {
-    if (truth.wish.canaries.every((canary) => canary.percent === 0)) return { kind: 'nothing' };
+    if (canaries.every((canary) => canary.percent === 0)) return { kind: 'nothing' };
     if (!truth.predictor_ready)
       return refuse(`${to} is the stable version and its predictor is not ready (PredictorReady); KServe writes no weights until it is, so bring it up first`);
     chain.add(`take the canaries' traffic away`, 'switch', 'traffic', { canaries: only(null) }, { serving: to });
     return chain.result;
   }
-  const canary = truth.canaries.find((entry) => entry.version === to && entry.ready);
-  // While the stable predictor is not ready no weights are written: then the canary's way is closed.
-  if (canary !== undefined && truth.predictor_ready)
-    chain.add(`give canary ${canary.name} (${to}) all traffic`, 'switch', 'traffic', { canaries: only(canary.name) }, { serving: to });
-  else chain.add(`set the artifact of ${to}`, 'switch', 'rollout', { uri: names.uriOf(to), canaries: only(null) }, { serving: to });
+  const uri = names.uriOf(to);
+  const switchTo = (name: string, among = canaries): PlanResult => {
+    chain.add(`give canary ${name} (${to}) all traffic`, 'switch', 'traffic', { canaries: only(name, among) }, { serving: to });
+    const left = only(null, among).filter((canary) => canary.name !== name);
+    if (useCanaries)
+      chain.add(`make canary ${name} (${to}) the stable predictor`, 'persist', 'promote', { uri, predictor: name, canaries: left }, { serving: to });
+    return chain.result;
+  };
+  const canary = truth.canaries.find((entry) => entry.version === to);
+  if (canary?.ready === true && truth.predictor_ready) return switchTo(canary.name);
+  if (useCanaries && canary === undefined && truth.predictor_ready) {
+    const added = [...canaries, { name: canaryName(uri), percent: 0, uri }];
+    chain.add(`bring ${to} back as canary ${canaryName(uri)}`, 'stage', 'stage', { canaries: added }, { available: to });
+    return switchTo(canaryName(uri), added);
+  }
+  chain.add(`set the artifact of ${to}`, 'switch', 'rollout', { uri, canaries: only(null) }, { serving: to });
   return chain.result;
+}
+
+/** Short, since Deployments are named after it, and the same for the same artifact. */
+function canaryName(uri: string): string {
+  return `rb-${createHash('sha256').update(uri).digest('hex').slice(0, 8)}`;
 }

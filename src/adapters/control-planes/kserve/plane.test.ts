@@ -10,6 +10,7 @@ import type { Controller, Fate } from '../../../../test/support/serving-platform
 import { annotationOf, DeploymentController } from '../../../../test/support/serving-platforms/deployments.ts';
 import { KserveKnativeController } from '../../../../test/support/serving-platforms/kserve-knative.ts';
 import { KserveStandardController, sourceUri } from '../../../../test/support/serving-platforms/kserve-standard.ts';
+import { addKserveWebhook } from '../../../../test/support/serving-platforms/kserve-webhook.ts';
 import { freeAddress, kubeconfigFor, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';
@@ -51,6 +52,7 @@ type Started = {
 async function start(
   controllersFor: (kubernetes: FakeKubernetes, fateOf: (uri: string) => Fate) => readonly Controller[],
   isvc: KubernetesObject,
+  settings: Record<string, unknown> = {},
 ): Promise<Started> {
   const fates = new Map<string, Fate>();
   const kubernetes = await startFakeKubernetes({ namespaces: ['shop'] });
@@ -60,7 +62,7 @@ async function start(
   for (const controller of controllers) controller.start();
   const kubeconfig = kubeconfigFor(kubernetes.url);
   const deps = aPlaneDeps();
-  const plane = new KservePlane(kserveConfig.parse({ kubeconfig: kubeconfig.path }), deps);
+  const plane = new KservePlane(kserveConfig.parse({ kubeconfig: kubeconfig.path, ...settings }), deps);
   const observe = async (thorough = false): Promise<Observation> => await plane.observe(target, { thorough }, signal);
   const serving = async () => (await observe()).serving.map(({ version, share }) => [version, share] as const);
   return {
@@ -108,14 +110,20 @@ async function startKnative(): Promise<Started & { readonly kserve: KserveKnativ
 async function startStandard(
   version: 'before v0.20' | 'v0.20',
   isvc = anInferenceService('v2'),
+  settings: Record<string, unknown> = {},
 ): Promise<Started & { readonly rollouts: DeploymentController; readonly kserve: KserveStandardController }> {
   let rollouts: DeploymentController | null = null;
   let kserve: KserveStandardController | null = null;
-  const setup = await start((kubernetes, fateOf) => {
-    rollouts = new DeploymentController(kubernetes.client, 'shop', (template) => fateOf(annotationOf(template, sourceUri)));
-    kserve = new KserveStandardController(kubernetes.client, 'shop', { canaries: version === 'v0.20' });
-    return [rollouts, kserve];
-  }, isvc);
+  const setup = await start(
+    (kubernetes, fateOf) => {
+      rollouts = new DeploymentController(kubernetes.client, 'shop', (template) => fateOf(annotationOf(template, sourceUri)));
+      kserve = new KserveStandardController(kubernetes.client, 'shop', { canaries: version === 'v0.20' });
+      if (version === 'v0.20') addKserveWebhook(kubernetes);
+      return [rollouts, kserve];
+    },
+    isvc,
+    settings,
+  );
   if (rollouts === null || kserve === null) throw new Error('no controller');
   return { ...setup, rollouts, kserve };
 }
@@ -314,6 +322,82 @@ describe('kserve in Knative mode', () => {
 const canaryOf = (name: string, version: string, trafficPercent: number, minReplicas?: number): JsonMap => ({
   predictor: { name, model: { storageUri: uriOf(version) }, ...(minReplicas === undefined ? {} : { minReplicas }) },
   trafficPercent,
+});
+
+describe('kserve in Standard mode with standard_canaries', () => {
+  const withCanaries = { standard_canaries: true };
+  const bringBack = /^bring v1 back as canary rb-[0-9a-f]{8} on inferenceservice shop\/fraud$/;
+
+  it('brings the target back as a canary, gives it all traffic, and makes it the stable predictor', async () => {
+    const isvc = anInferenceService('v2', { predictor: { serviceAccountName: 'models', maxReplicas: 4 } });
+    await using setup = await startStandard('v0.20', isvc, withCanaries);
+    await serves(setup, 'v2');
+    const served: string[] = [];
+    const steps = stepsOf(setup, await setup.observe(), 'v1');
+
+    for (const step of steps) {
+      await takeStep(setup, step);
+      served.push(JSON.stringify(await setup.serving()));
+    }
+
+    expect(steps.map(({ name, phase }) => [phase, name])).toEqual([
+      ['stage', expect.stringMatching(bringBack) as string],
+      ['switch', expect.stringMatching(/^give canary rb-\w+ \(v1\) all traffic/) as string],
+      ['persist', expect.stringMatching(/^make canary rb-\w+ \(v1\) the stable predictor/) as string],
+    ]);
+    expect(served).toEqual(['[["v2",1]]', '[["v1",1]]', '[["v1",1]]']);
+    const { predictor, canary } = (await setup.kubernetes.client.get(path)).spec as { predictor: Record<string, unknown>; canary: unknown };
+    expect(predictor).toMatchObject({ name: expect.stringMatching(/^rb-/) as string, minReplicas: 2, maxReplicas: 4, model: { storageUri: uriOf('v1') } });
+    expect(canary).toEqual([]);
+    await serves(setup, 'v1');
+    expect(setup.plane.plan(target, await setup.observe(), all('v1'))).toEqual({ kind: 'nothing' });
+    // And from there to another.
+    await reach(setup, all('v2'));
+    expect(await setup.serving()).toEqual([['v2', 1]]);
+  });
+
+  it('keeps what serves while the canary does not come up, and takes it away again', async () => {
+    await using setup = await startStandard('v0.20', anInferenceService('v2'), withCanaries);
+    await serves(setup, 'v2');
+    setup.fates.set('v1', 'crashes');
+    const [step] = stepsOf(setup, await setup.observe(), 'v1') as [Step];
+
+    await expect(takeStep(setup, step)).rejects.toThrow(/failed: the canary of v1 does not come up: ProgressDeadlineExceeded/);
+    expect(await setup.serving()).toEqual([['v2', 1]]);
+    await takeStep(setup, step, { inverse: true });
+    expect((await setup.spec()).canary).toEqual([]);
+    expect(await setup.serving()).toEqual([['v2', 1]]);
+  });
+
+  it('promotes a ready canary of the target, and leaves the others without traffic', async () => {
+    const isvc = anInferenceService('v2', { canary: [canaryOf('worse', 'v3', 10, 1), canaryOf('good', 'v1', 10, 1)] });
+    await using setup = await startStandard('v0.20', isvc, withCanaries);
+    await until('the canaries to serve', async () => (await setup.serving()).length === 3, { everyMs: 10 });
+
+    const steps = await reach(setup, all('v1'));
+
+    expect(steps.map(({ name }) => name)).toEqual([
+      'give canary good (v1) all traffic on inferenceservice shop/fraud',
+      'make canary good (v1) the stable predictor on inferenceservice shop/fraud',
+    ]);
+    const spec = await setup.spec();
+    expect(spec).toMatchObject({
+      predictor: { name: 'good', model: { storageUri: uriOf('v1') } },
+      canary: [{ predictor: { name: 'worse' }, trafficPercent: 0 }],
+    });
+    await until('v1 alone', async () => JSON.stringify(await setup.serving()) === '[["v1",1]]', { everyMs: 10 });
+  });
+
+  it('replaces what serves where the stable predictor is down: no weights would be written', async () => {
+    await using setup = await startStandard('v0.20', anInferenceService('v2'), withCanaries);
+    await serves(setup, 'v2');
+    setup.fates.set('v2', 'crashes');
+    await until('PredictorReady to fall', async () => configOf<{ predictor_ready: boolean }>(await setup.observe())?.predictor_ready === false, {
+      everyMs: 10,
+    });
+
+    expect(stepsOf(setup, await setup.observe(), 'v1').map(({ name }) => name)).toEqual(['set the artifact of v1 on inferenceservice shop/fraud']);
+  });
 });
 
 describe('kserve in Standard mode', () => {

@@ -72,7 +72,7 @@ export class KservePlane implements ControlPlane {
   }
 
   plan(target: PlaneTarget, observation: Observation, desired: Desired): PlanResult {
-    return planSteps(observation, desired, artifactNames(keysOf(target).artifact));
+    return planSteps(observation, desired, artifactNames(keysOf(target).artifact), { canaries: this.#config.standard_canaries });
   }
 
   async apply(target: PlaneTarget, step: Step, options: { inverse: boolean; opId: string; epoch: number }, signal: AbortSignal): Promise<ApplyOutcome> {

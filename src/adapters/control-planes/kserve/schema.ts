@@ -5,7 +5,16 @@ import { artifactPattern } from '../artifact-names.ts';
 import { gitopsPolicy } from '../resource-patch.ts';
 
 /** What stands under `kserve` of a control plane. */
-export const kserveConfig = z.strictObject({ ...kubernetesAccess.shape, gitops: gitopsPolicy }).check(kubernetesAccessCheck);
+export const kserveConfig = z
+  .strictObject({
+    ...kubernetesAccess.shape,
+    gitops: gitopsPolicy,
+    standard_canaries: z.boolean({ error: 'expected true or false' }).default(false).meta({
+      description: 'Standard mode since v0.20: true: the target comes back as a canary, and becomes the stable predictor. Default: false.',
+      default: false,
+    }),
+  })
+  .check(kubernetesAccessCheck);
 export type KserveConfig = z.output<typeof kserveConfig>;
 
 /** What stands under `models[].plane`. Artifacts are the versions. */

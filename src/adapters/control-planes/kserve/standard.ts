@@ -94,7 +94,16 @@ function truthOfStandard(isvc: InferenceService, stable: Workload | undefined, n
   const rollout: Rollout = stable === undefined ? { kind: 'progressing', detail: 'there is no Deployment yet' } : rolloutOf(stable.deployment);
   return {
     mode: 'Standard',
-    wish: { uri, percent: null, canaries: canaries.map(({ predictor, trafficPercent }) => ({ name: predictor.name ?? '', percent: trafficPercent })) },
+    wish: {
+      uri,
+      percent: null,
+      predictor: isvc.spec.predictor.name ?? null,
+      canaries: canaries.map(({ predictor, trafficPercent }) => ({
+        name: predictor.name ?? '',
+        percent: trafficPercent,
+        uri: artifactOf(predictor)?.uri ?? null,
+      })),
+    },
     version: versionNamed(uri, names),
     canaries: canaries.map(({ predictor }) => ({
       name: predictor.name ?? '',
