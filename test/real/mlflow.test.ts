@@ -153,6 +153,23 @@ describe('with a real MLflow', () => {
     await plane.close();
   });
 
+  it('links the run of a version, and its commit', async () => {
+    const commit = '3fa563f0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6';
+    const { run_id: run } = await mlflow.ask<Registered>({ do: 'register', model: 'linked', metrics: {}, tags: { 'mlflow.source.git.commit': commit } });
+    await mlflow.ask({ do: 'set_alias', model: 'linked', alias: 'champion', version: '1' });
+    const plane = planeOn(mlflow.url);
+    const target = { model: 'linked', plane: mlflowKeys.parse({ repository: 'https://git.example.org/fraud.git' }) };
+
+    await plane.observe(target, { thorough: false }, ever);
+
+    expect(plane.origin(target, '1')).toEqual({
+      mlflow: `${mlflow.url}/#/models/linked/versions/1`,
+      mlflow_run: expect.stringMatching(new RegExp(`^${mlflow.url}/#/experiments/\\d+/runs/${run}$`)) as string,
+      commit: `https://git.example.org/fraud/commit/${commit}`,
+    });
+    await plane.close();
+  });
+
   it('reads metrics as they were logged, NaN for what it is, and evaluations by tags', async () => {
     const { model_id: modelId } = await mlflow.ask<Registered>({ do: 'register', model: 'ranker', metrics: { ndcg: 0.8, auc: 'nan', drift: 'inf' } });
     await mlflow.ask({ do: 'evaluate', metrics: { f1: 0.4 }, model_id: modelId });

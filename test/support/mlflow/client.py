@@ -21,7 +21,7 @@ client = mlflow.MlflowClient()
 signature = infer_signature(np.array([[12.5, 0.0, 14.0]]), np.array([0.02]))
 
 
-def register(model, metrics, inputs=None):
+def register(model, metrics, inputs=None, tags=None):
     own = signature if inputs is None else ModelSignature(inputs=Schema.from_json(json.dumps(inputs)))
     mlflow.set_experiment("training")
     with mlflow.start_run() as run:
@@ -30,6 +30,7 @@ def register(model, metrics, inputs=None):
         )
         for key, value in metrics.items():
             mlflow.log_metric(key, float(value))
+        mlflow.set_tags(tags or {})
     return {"version": str(info.registered_model_version), "run_id": run.info.run_id, "model_id": info.model_id}
 
 
