@@ -35,17 +35,23 @@ function artifactPatch(isvc: InferenceService, before: Wish, after: Wish): JsonP
   ];
 }
 
-/** The canary's name, and all it says of its model, become the stable predictor's: KServe takes its Deployment over as it runs. */
+/**
+ * The canary's name, and all it says of its model, become the stable predictor's: KServe takes its Deployment over as it runs. The other way the stable
+ * predictor gets its former name and artifact, and what served goes on as a canary of its name.
+ */
 function promotion(isvc: InferenceService, before: Wish, after: Wish): JsonPatchOperation[] {
   const stable = artifactOf(isvc.spec.predictor);
   const canary = isvc.spec.canary?.find((entry) => entry.predictor.name === after.predictor)?.predictor;
   const promoted = canary === undefined ? null : artifactOf(canary);
-  if (stable === null || canary === undefined || promoted === null) return [];
+  if (stable === null) return [];
+  const path = '/spec/predictor/name';
+  const name: JsonPatchOperation = after.predictor === null ? { op: 'remove', path } : { op: 'add', path, value: after.predictor };
+  if (canary === undefined || promoted === null) return [...artifactPatch(isvc, before, after), name];
   return [
     { op: 'test', path: `/spec/predictor/${stable.key}/storageUri`, value: before.uri },
     ...(stable.key === promoted.key ? [] : [{ op: 'remove', path: `/spec/predictor/${stable.key}` } as const]),
     { op: 'add', path: `/spec/predictor/${promoted.key}`, value: canary[promoted.key] },
-    { op: 'add', path: '/spec/predictor/name', value: after.predictor },
+    name,
   ];
 }
 

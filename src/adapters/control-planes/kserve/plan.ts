@@ -41,9 +41,7 @@ class Chain {
     if (isSameWish(after, this.#wish)) return;
     const mutation: Mutation = { kind, before: this.#wish, after };
     const barrier = this.steps.filter((step) => step.phase === phase).length;
-    // The Deployment that served before is gone with a promotion.
-    const inverse = kind === 'promote' ? null : inverted(mutation);
-    this.steps.push({ name: `${verb} on ${this.#endpoint}`, phase, endpoint: this.#endpoint, barrier, mutation, inverse, expect });
+    this.steps.push({ name: `${verb} on ${this.#endpoint}`, phase, endpoint: this.#endpoint, barrier, mutation, inverse: inverted(mutation), expect });
     this.#wish = after;
   }
 

@@ -165,6 +165,15 @@ describeControlPlane(
   }),
   kubernetesAnswers,
 );
+describeControlPlane(
+  'kserve in Standard mode with standard_canaries',
+  contractSetup(async () => {
+    const setup = await startStandard('v0.20', anInferenceService('v2'), { standard_canaries: true });
+    await serves(setup, 'v2');
+    return setup;
+  }),
+  kubernetesAnswers,
+);
 
 /** What the plane says of the only endpoint. */
 function configOf<Config>(observation: Observation): Config | undefined {
