@@ -182,6 +182,15 @@ describe('detect: sequential through the whole program', () => {
     await untilEpisode({ 2: 0.5 }, 3_000);
   });
 
+  it('asks for less when much cannot be had', async () => {
+    source.failure = 'query processing would load too many samples into memory';
+    await start();
+
+    await pass(5_000, { 2: 0.002 });
+
+    expect([...new Set(source.windows)]).toEqual([5 * minuteMs, minuteMs]);
+  });
+
   it('holds when all versions with traffic show it', async () => {
     await start();
     const share = { 1: 0.8, 2: 0.2 };

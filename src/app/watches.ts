@@ -15,6 +15,12 @@ const lateMs = 30_000;
 /** The first time: with a history enough of it to know how bursty the service is. */
 const firstWindowMs = { history: 1_800_000, none: 300_000 };
 
+/** After so many answers in a row that could not be used, less is asked for: it may have been too much. */
+const smallerAfter = [
+  { failures: 3, windowMs: 60_000 },
+  { failures: 1, windowMs: 300_000 },
+];
+
 type Watch = { readonly shape: string; readonly watch: RuleWatch };
 
 export type WatchContext = {
@@ -29,6 +35,7 @@ export type WatchContext = {
 export class Watches {
   readonly #memory: Memory;
   readonly #rules = new Map<string, Watch>();
+  readonly #failures = new Map<string, number>();
 
   constructor(memory: Memory) {
     this.#memory = memory;
@@ -36,6 +43,12 @@ export class Watches {
 
   /** How far back samples must be asked for. @param hasHistory whether the source keeps samples of its own */
   windowMs(rule: Rule, hasHistory: boolean, nowMs: number): number {
+    const failures = this.#failures.get(rule.id) ?? 0;
+    const most = smallerAfter.find((step) => failures >= step.failures)?.windowMs ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#wantedMs(rule, hasHistory, nowMs), most);
+  }
+
+  #wantedMs(rule: Rule, hasHistory: boolean, nowMs: number): number {
     const readMs = this.#rules.get(rule.id)?.watch.readMs ?? null;
     if (readMs !== null) return windowFor(Math.max(nowMs - readMs + lateMs, this.#gapMs(rule)));
     const remembered = [...this.#memory.ruleStates().values()].filter((state) => state.rule === rule.id);
@@ -60,7 +73,7 @@ export class Watches {
 
   /** Forgets rules that are gone. */
   retain(rules: ReadonlySet<string>): void {
-    for (const id of this.#rules.keys()) if (!rules.has(id)) this.#rules.delete(id);
+    for (const known of [this.#rules, this.#failures]) for (const id of known.keys()) if (!rules.has(id)) known.delete(id);
   }
 
   #gapMs(rule: Rule): number {
@@ -70,6 +83,7 @@ export class Watches {
   #read(measured: Measured & { readonly rule: Rule & { readonly condition: SequentialCondition } }, context: WatchContext): Measured {
     const { rule, byVersion } = measured;
     const { model, nowMs } = context;
+    this.#failures.set(rule.id, measured.error === null ? 0 : (this.#failures.get(rule.id) ?? 0) + 1);
     const watch = this.#watchOf(rule, context);
     const seen = [...byVersion].flatMap(([version, { error, counters }]) => {
       if (error !== null) return [];

@@ -51,8 +51,8 @@ export type Answer =
 export type CounterSeries = {
   /** Tells it from every other series of the source, and stays the same. */
   readonly key: string;
-  /** The process it is of (job and instance): all its series are read at once. */
-  readonly target: string;
+  /** The process it is of (job and instance): all its series are read at once; `null`: the labels do not say. */
+  readonly target: string | null;
   /** Bound of a histogram's bucket, in the metric's own unit; `null`: none. */
   readonly le: number | null;
   /** In time order, finite. */

@@ -137,7 +137,7 @@ export class SamplesBuilder {
     if (points.some(({ value }) => !Number.isFinite(value))) valueAt(this.#unusable, key, () => new Set()).add(version);
     const le = labels['le'] === undefined ? null : parseBound(labels['le']);
     if (le !== null && Number.isNaN(le)) throw new AnswerError('a bucket of the answer has no "le" that is a number');
-    const target = JSON.stringify([labels['job'] ?? '', labels['instance'] ?? '']);
+    const target = labels['instance'] === undefined ? null : JSON.stringify([labels['job'] ?? '', labels['instance']]);
     const byVersion = valueAt(this.#series, key, () => new Map<string, CounterSeries[]>());
     valueAt(byVersion, version, () => []).push({ key: own, target, le, points });
   }

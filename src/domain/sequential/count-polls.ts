@@ -73,7 +73,7 @@ export function boundsOf(series: Iterable<CounterSeries>): readonly number[] {
   return [...bounds];
 }
 
-function layoutsOf(growth: readonly Growth[]): ReadonlyMap<string, readonly number[]> {
+function layoutsOf(growth: readonly Growth[]): ReadonlyMap<string | null, readonly number[]> {
   const byTarget = Map.groupBy(growth, ({ series }) => series.target);
   return new Map([...byTarget].map(([target, own]) => [target, boundsOf(own.map(({ series }) => series))]));
 }

@@ -312,6 +312,56 @@ describe('counts of several versions', () => {
   });
 });
 
+describe('an outage of all versions, read at different times', () => {
+  it('is never taken for one version’s', () => {
+    let breaches = 0;
+    for (const [every, offset] of [
+      [2, 1],
+      [3, 2],
+    ] as const) {
+      const random = seededRandom(every);
+      const world = healthy(new World(), 60, ['1', '2']);
+      for (let step = 0; step < 600; step += 1) {
+        const rate = step % 100 < 60 ? 0.002 : 0.4;
+        world.step({ '1': [60, binomial(random, 60, rate)], '2': [20, binomial(random, 20, rate)] }, (version) => version === '2' || step % every === offset);
+        const verdict = world.verdict('2');
+        if (verdict.isDue !== true) continue;
+        breaches += 1;
+        expect(verdict.others).toMatchObject([{ version: '1', isAlike: true }]);
+      }
+    }
+    expect(breaches).toBeGreaterThan(100);
+  });
+});
+
+describe('the first reading of a source with a history', () => {
+  it('learns from it how bursty the service is, and takes only the newest part for evidence', () => {
+    const random = seededRandom(9);
+    const totals = { ok: 0, bad: 0 };
+    const points = Array.from({ length: 360 }, (_, index) => {
+      const bad = binomial(random, 100, burstyChance(random, 0.02, 0.05));
+      totals.bad += bad;
+      totals.ok += 100 - bad;
+      return { atMs: noonMs - (359 - index) * 5_000, ...totals };
+    });
+    const one = (code: 'ok' | 'bad'): CounterSeries => ({
+      key: code,
+      target: 'a',
+      le: null,
+      points: points.map((point) => ({ atMs: point.atMs, value: point[code] })),
+    });
+    const watch = new RuleWatch({ condition: aCondition(), forMs: 0, intervalMs: 5_000, sharers: 1 });
+    const counters = { total: [one('ok'), one('bad')], bad: [one('bad')], sinceMs: null };
+
+    watch.read([{ version: '2', counters, state: null, switchedMs: null, isKnownGood: false, firstSeenMs: null }], noonMs);
+
+    const state = watch.stateOf('2', noonMs, 'all');
+    expect(state?.detector.seen).toBe(6_000);
+    expect(state?.detector.burstiness.polls.den).toBeGreaterThan(50);
+    expect(state).toMatchObject({ begunMs: noonMs - 300_000, uptoMs: noonMs, pollSeconds: 5 });
+  });
+});
+
 describe('a comparison from counts', () => {
   const condition = aCondition({ limit: { op: 'above_baseline', times: 1, byAtLeast: 0.02, andAbove: 0 } });
 
@@ -468,9 +518,22 @@ describe('a latency from counts', () => {
 
     steps(world, 20, { 1: [40, 0, 20, 0], 2: [14, 0, 6, 0] });
     expect(world.reading?.standing).not.toBe('breach');
+    expect(world.reading?.boundSeconds).toBe(0.2);
 
     steps(world, 30, { 1: [60, 0, 0, 0], 2: [12, 0, 8, 0] });
     expect(world.reading?.standing).toBe('breach');
     expect(world.words()).toMatch(/^slower than 200ms: .* of version 1, at least 1% \(p99\): evidence/);
+  });
+
+  it('is compared at another bound when a version comes after the baseline has changed', () => {
+    const limit = { op: 'above_baseline', times: 1.5, byAtLeast: 0, andAbove: 0 } as const;
+    const world = steps(new Histograms({ limit }), 20, { 1: [60, 0, 0, 0], 2: [20, 0, 0, 0] });
+    expect(world.reading?.boundSeconds).toBe(0.2);
+    steps(world, 1800, { 1: [0, 60, 0, 0], 2: [0, 20, 0, 0] });
+    expect(world.reading?.boundSeconds).toBe(0.2);
+
+    steps(world, 2, { 1: [0, 60, 0, 0], 2: [0, 20, 0, 0], 3: [0, 20, 0, 0] });
+
+    expect(world.reading?.boundSeconds).toBe(0.4);
   });
 });

@@ -70,6 +70,7 @@ export class RuleWatch {
   read(seen: readonly VersionSeen[], nowMs: number): ReadonlyMap<string, SequentialReading> {
     this.#readMs = nowMs;
     this.#noticeSetback(nowMs);
+    this.#noticeNewcomer(seen);
     const growth = Map.groupBy(
       this.#tracker.take(
         seen.flatMap(({ counters }) => counted(counters)),
@@ -89,6 +90,14 @@ export class RuleWatch {
     this.#versions.clear();
   }
 
+  /** With a new version the comparison of latencies begins anew, at the bound that the baseline keeps to now. */
+  #noticeNewcomer(seen: readonly VersionSeen[]): void {
+    const isNew = seen.some(({ version, state, counters }) => state === null && counters.total.length > 0 && !this.#versions.has(version));
+    if (!isNew || this.#boundSeconds === null) return;
+    this.#boundSeconds = null;
+    for (const known of this.#versions.values()) Object.assign(known, { history: new CountHistory(), watch: null });
+  }
+
   /** What the journal should have of a version now, or all there is; `null`: nothing (new). */
   stateOf(version: string, nowMs: number, which: 'worth writing' | 'all'): SequentialState | null {
     const watch = this.#versions.get(version)?.watch ?? null;
@@ -102,11 +111,11 @@ export class RuleWatch {
   }
 
   #count({ version, counters, switchedMs, state }: VersionSeen, growth: ReadonlyMap<string, readonly Growth[]>, nowMs: number): void {
+    if (!this.#versions.has(version)) this.#boundSeconds ??= state?.boundSeconds ?? null;
     const known = this.#versionAt(version, nowMs);
     const own = counted(counters).flatMap(({ key }) => growth.get(key) ?? []);
     const { history } = known;
     const span: Span = { sinceMs: Math.max(counters.sinceMs ?? Number.NEGATIVE_INFINITY, switchedMs ?? Number.NEGATIVE_INFINITY), newestMs: history.newestMs };
-    this.#boundSeconds ??= state?.boundSeconds ?? null;
     history.add(this.#polls(counters, own, known, span, nowMs));
     for (const { points } of counters.total) {
       const last = points.findLast(({ atMs }) => atMs - nowMs <= longestLeadMs);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { CounterSeries } from '../measurement.ts';
 import { SeriesTracker } from './series-tracker.ts';
 
-function series(key: string, points: readonly (readonly [atMs: number, value: number])[], target = 'a'): CounterSeries {
+function series(key: string, points: readonly (readonly [atMs: number, value: number])[], target: string | null = 'a'): CounterSeries {
   return { key, target, le: null, points: points.map(([atMs, value]) => ({ atMs, value })) };
 }
 
@@ -67,6 +67,7 @@ describe('a tracker of series', () => {
   });
 
   it.each([
+    ['series that do not say which process they are of', [series('b500', [[2000, 9000]], null)]],
     ['a process that is new here', [series('b200', [[2000, 90_000]], 'b'), series('b500', [[2000, 9000]], 'b')]],
     ['series that all have new labels at once', [series('new 200', [[2000, 90_000]]), series('new 500', [[2000, 9000]])]],
   ])('does not count what %s counted before it was seen', (_name, appeared) => {

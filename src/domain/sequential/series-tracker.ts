@@ -20,8 +20,10 @@ export class SeriesTracker {
   /** @param all samples of some past, also such as were counted before. @returns growth in no order */
   take(all: Iterable<CounterSeries>, nowMs: number): readonly Growth[] {
     for (const [key, { atMs }] of this.#positions) if (nowMs - atMs > forgetMs || atMs - nowMs > longestLeadMs) this.#positions.delete(key);
-    const series = [...all].map((one) => ({ ...one, points: one.points.filter(({ atMs }) => atMs - nowMs <= longestLeadMs) }));
-    const continuing = this.#continuing(series);
+    const series = [...all].map((one) => upTo(one, nowMs + longestLeadMs));
+    // Asked for new series only, and mostly there are none.
+    const hasNew = series.some(({ key }) => !this.#positions.has(key));
+    const continuing: ReadonlyMap<string, ReadonlyMap<number, number>> = hasNew ? this.#continuing(series) : new Map();
     const grown: Growth[] = [];
     for (const one of series) {
       let last = this.#positions.get(one.key) ?? null;
@@ -30,7 +32,7 @@ export class SeriesTracker {
         if (last !== null)
           grown.push({ series: one, beganMs: last.atMs, atMs: point.atMs, by: point.value >= last.value ? point.value - last.value : point.value });
         else if (index === 0) {
-          const beganMs = continuing.get(one.target)?.get(point.atMs);
+          const beganMs = one.target === null ? undefined : continuing.get(one.target)?.get(point.atMs);
           if (beganMs !== undefined) grown.push({ series: one, beganMs, atMs: point.atMs, by: point.value });
         }
         last = point;
@@ -47,6 +49,7 @@ export class SeriesTracker {
   #continuing(series: readonly CounterSeries[]): ReadonlyMap<string, ReadonlyMap<number, number>> {
     const found = new Map<string, Map<number, number>>();
     for (const { key, target, points } of series) {
+      if (target === null) continue;
       let before = this.#positions.get(key)?.atMs ?? null;
       let instants = found.get(target);
       if (instants === undefined) found.set(target, (instants = new Map()));
@@ -57,4 +60,9 @@ export class SeriesTracker {
     }
     return found;
   }
+}
+
+function upTo(series: CounterSeries, latestMs: number): CounterSeries {
+  const isWhole = (series.points.at(-1)?.atMs ?? latestMs) <= latestMs;
+  return isWhole ? series : { ...series, points: series.points.filter(({ atMs }) => atMs <= latestMs) };
 }
