@@ -1,8 +1,8 @@
 import type { EndpointObservation, Observation, Share, VersionObservation } from '../../../domain/observation.ts';
 import type { GitOpsState } from '../../kubernetes/gitops-state.ts';
 import { originOf } from '../../kubernetes/origin.ts';
-import { type Deployment, hashOf, isSameTemplate, mutableImages, type ReplicaSet, revisionOf, specHash, versionOf } from './objects.ts';
-import type { VersionFrom } from './schema.ts';
+import { mutableImages, specHash, type VersionFrom, versionOf } from '../pod-template.ts';
+import { type Deployment, hashOf, isSameTemplate, type ReplicaSet, revisionOf } from './objects.ts';
 
 /** A ReplicaSet that can be gone back to, by what cannot change. */
 export type Revision = {
