@@ -135,6 +135,7 @@ const configTables = [
   'control_planes[].nginx',
   'control_planes[].kubernetes_deployment',
   'control_planes[].kubernetes_service',
+  'control_planes[].argo_rollouts',
   'control_planes[].gateway_api',
   'control_planes[].istio',
   'control_planes[].ingress_nginx',

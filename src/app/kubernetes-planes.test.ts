@@ -4,6 +4,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { aModel, aPolicy } from '../../test/support/builders.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakeSource } from '../../test/support/fake-source.ts';
+import { ArgoRolloutsController } from '../../test/support/kubernetes/argo-rollouts/controller.ts';
+import { aRollout, rolloutCrd, podsOf as rolloutPods, routedCanary } from '../../test/support/kubernetes/argo-rollouts/objects.ts';
+import { ReplicaSetDouble } from '../../test/support/kubernetes/argo-rollouts/replica-sets.ts';
+import { RolloutOwner } from '../../test/support/kubernetes/argo-rollouts/stage.ts';
 import { startControllers } from '../../test/support/kubernetes/controllers.ts';
 import { httpRouteCrd } from '../../test/support/kubernetes/crds/gateway-api.ts';
 import { destinationRuleCrd, virtualServiceCrd } from '../../test/support/kubernetes/crds/istio.ts';
@@ -16,6 +20,7 @@ import { setKubernetesStage } from '../../test/support/kubernetes/plane-stage.ts
 import { aDestinationRule, anEndpointSlice, anHttpRoute, anIngress, aPod, aVirtualService } from '../../test/support/kubernetes/traffic-objects.ts';
 import { passingSmoke, setStage } from '../../test/support/stage.ts';
 import { until } from '../../test/support/until.ts';
+import { argoRollouts } from '../adapters/control-planes/argo-rollouts/index.ts';
 import type { AnyControlPlaneKind } from '../adapters/control-planes/control-plane.ts';
 import { gatewayApi } from '../adapters/control-planes/gateway-api/index.ts';
 import { ingressNginx } from '../adapters/control-planes/ingress-nginx/index.ts';
@@ -45,6 +50,12 @@ type Scene = {
   /** Words of the end when 6 is not up, and the writes until then. */
   readonly refusal: string;
   readonly futile: number;
+  /** When, of several scenes of one kind. */
+  readonly how?: string;
+  /** Default: one. */
+  readonly writes?: number;
+  /** More words of the end when 6 is not up. Default: nothing moved. */
+  readonly end?: string;
 };
 
 const version = 'app.kubernetes.io/version';
@@ -58,6 +69,31 @@ async function rolledOut(kubernetes: FakeKubernetes, path: string, replicas = 2)
     const { metadata, status } = await kubernetes.client.get(path);
     return status?.['observedGeneration'] === metadata.generation && status?.['availableReplicas'] === replicas && status['replicas'] === replicas;
   });
+}
+
+/** Shares of a Rollout's proxy, by version, and the version its template asks for. */
+const lookAtRollout = async (get: Objects): Promise<unknown> => {
+  const { spec, status } = await get('/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/fraud');
+  const sets = (await get('/apis/apps/v1/namespaces/shop/replicasets'))['items'] as KubernetesObject[];
+  const versionOf = (hash: string): string => sets.find(({ metadata }) => metadata.name === `fraud-${hash}`)?.metadata.labels?.[version] ?? hash;
+  const { canary, stable } = (status as { canary: { weights: Record<'canary' | 'stable', { podTemplateHash: string; weight: number }> } }).canary.weights;
+  const shares = [canary, stable].filter(({ weight }) => weight > 0).map(({ podTemplateHash, weight }) => [versionOf(podTemplateHash), weight]);
+  return {
+    shares: Object.fromEntries(shares),
+    asked: (spec as { template: { metadata: { labels: Record<string, string> } } }).template.metadata.labels[version],
+  };
+};
+/** Puts up a Rollout of 6, and changes it to 7. */
+async function rollOut(kubernetes: FakeKubernetes): Promise<{ owner: RolloutOwner; pods: ReplicaSetDouble; all: AsyncDisposableStack }> {
+  const all = new AsyncDisposableStack();
+  await kubernetes.installCrd(rolloutCrd);
+  const pods = all.use(new ReplicaSetDouble(kubernetes.client, 'shop'));
+  all.use(new ArgoRolloutsController(kubernetes.client, { namespace: 'shop', deadlineMs: 150 }));
+  const owner = new RolloutOwner(kubernetes.client, 'shop');
+  await owner.create(aRollout(rolloutPods('6'), routedCanary));
+  await owner.change({ template: rolloutPods('7') });
+  await owner.waiting('7');
+  return { owner, pods, all };
 }
 
 /** On the weighted ones 7 is a canary with a tenth of the traffic, on the others it serves alone. */
@@ -101,6 +137,44 @@ const scenes: readonly Scene[] = [
     },
     refusal: 'version 6 has 0 ready pods, expected 1 (min_ready); scale it up first, or set scale_up: true',
     futile: 0,
+  },
+  {
+    kind: argoRollouts,
+    how: 'once it is promoted',
+    keys: { namespace: 'shop', rollout: 'fraud' },
+    traffic: { 6: 0, 7: 100 },
+    look: lookAtRollout,
+    before: { shares: { 7: 100 }, asked: '7' },
+    after: { shares: { 6: 100 }, asked: '6' },
+    writes: 2,
+    fill: async (kubernetes, isUp) => {
+      const { owner, pods, all } = await rollOut(kubernetes);
+      await owner.promoteFull();
+      await owner.promoted('7');
+      pods.isBroken = (image) => !isUp && image.endsWith(':6');
+      return all;
+    },
+    refusal: 'version 6 does not come up: ReplicaSet "fraud-',
+    // Template, promotion, and the template of before.
+    futile: 3,
+  },
+  {
+    kind: argoRollouts,
+    how: 'while it rolls out',
+    keys: { namespace: 'shop', rollout: 'fraud' },
+    traffic: { 6: 80, 7: 20 },
+    look: lookAtRollout,
+    before: { shares: { 6: 80, 7: 20 }, asked: '7' },
+    after: { shares: { 6: 100 }, asked: '6' },
+    writes: 2,
+    fill: async (kubernetes, isUp) => {
+      const { pods, all } = await rollOut(kubernetes);
+      pods.isBroken = (image) => !isUp && image.endsWith(':6');
+      return all;
+    },
+    refusal: '0 of 2 pods of 6 are available',
+    end: 'Nothing was put back',
+    futile: 1,
   },
   {
     kind: gatewayApi,
@@ -167,7 +241,9 @@ const scenes: readonly Scene[] = [
   },
 ];
 
-describe.each(scenes)('a bad version on $kind.kind', ({ kind, keys, traffic, look, before, after, fill, refusal, futile }) => {
+const told = scenes.map((scene) => ({ how: 'as it serves', writes: 1, end: 'Nothing moved: 7 still serves', ...scene }));
+
+describe.each(told)('a bad version on $kind.kind, $how', ({ kind, keys, traffic, look, before, after, fill, refusal, futile, writes, end }) => {
   const clock = new FakeClock();
   let journal: Journal;
   let stop: () => Promise<void> = async () => undefined;
@@ -219,7 +295,7 @@ describe.each(scenes)('a bad version on $kind.kind', ({ kind, keys, traffic, loo
     expect(episode).toMatchObject({ state: 'succeeded', outcome: 'success', from: '7', to: '6', rule: 'ErrorsHigh' });
     expect(episode.smokeTests.map((result) => [result.when, result.outcome])).toEqual([['serving', 'passed']]);
     expect(left).toEqual(after);
-    expect(mutations).toBe(1);
+    expect(mutations).toBe(writes);
   });
 
   it('stays as it is when the target has nobody to answer, and says what to do', async () => {
@@ -227,7 +303,7 @@ describe.each(scenes)('a bad version on $kind.kind', ({ kind, keys, traffic, loo
 
     expect(episode).toMatchObject({ state: 'failed', outcome: 'failure' });
     expect(episode.detail).toContain(refusal);
-    expect(episode.detail).toContain('Nothing moved: 7 still serves');
+    expect(episode.detail).toContain(end);
     expect(left).toEqual(before);
     expect(mutations).toBe(futile);
   });

@@ -1,3 +1,4 @@
+import { argoRollouts } from './argo-rollouts/index.ts';
 import type { AnyControlPlaneKind } from './control-plane.ts';
 import { exec } from './exec/index.ts';
 import { gatewayApi } from './gateway-api/index.ts';
@@ -16,6 +17,7 @@ import { webhook } from './webhook/index.ts';
 
 /** Every kind of control plane: one line each. */
 const kinds: readonly AnyControlPlaneKind[] = [
+  argoRollouts,
   exec,
   gatewayApi,
   haproxy,

@@ -102,18 +102,19 @@ export function judgeResourceOwners(object: KubernetesObject, policy: GitopsPoli
 /** Why rollbackd may not patch a resource, or nothing. */
 export async function missingRight(
   client: KubernetesClient,
-  resource: Resource,
+  resource: Resource & { readonly subresource?: string },
   namespace: string,
   name: string,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
+  const { group, resource: plural, subresource } = resource;
   const { allowed, reason } = await client.selfSubjectAccessReview(
-    { verb: 'patch', group: resource.group, resource: resource.resource, namespace, name },
+    { verb: 'patch', group, resource: plural, ...(subresource === undefined ? {} : { subresource }), namespace, name },
     signal,
   );
   if (allowed) return [];
   return [
-    `rollbackd may not patch ${resource.resource} ${namespace}/${name}${reason === '' ? '' : ` (${reason})`}; grant the role in the README of this control plane`,
+    `rollbackd may not patch ${plural}${subresource === undefined ? '' : `/${subresource}`} ${namespace}/${name}${reason === '' ? '' : ` (${reason})`}; grant the role in the README of this control plane`,
   ];
 }
 

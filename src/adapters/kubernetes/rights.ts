@@ -27,8 +27,8 @@ export async function lackingRights(client: KubernetesClient, questions: readonl
   const answers = await Promise.all(questions.map(async (question) => ({ question, ...(await client.selfSubjectAccessReview(question, signal)) })));
   return answers
     .filter(({ allowed }) => !allowed)
-    .map(({ question: { verb, group, resource, namespace, name }, reason }) => {
+    .map(({ question: { verb, group, resource, subresource, namespace, name }, reason }) => {
       const place = name === undefined ? `in ${namespace}` : `${namespace}/${name}`;
-      return `${verb} ${resource}${group === '' ? '' : `.${group}`} ${place}${reason === '' ? '' : ` (${reason})`}`;
+      return `${verb} ${resource}${subresource === undefined ? '' : `/${subresource}`}${group === '' ? '' : `.${group}`} ${place}${reason === '' ? '' : ` (${reason})`}`;
     });
 }

@@ -52,11 +52,17 @@ export async function setKubernetesStage(options: {
   readonly to: string;
   /** Default: the machine's. */
   readonly clock?: Clock;
+  /** Time of the API server, for what it stamps. Default: the machine's. */
+  readonly serverNowMs?: () => number;
   /** Fills the server. @returns what must end with the test */
   readonly fill: (kubernetes: FakeKubernetes) => Promise<AsyncDisposable>;
 }): Promise<KubernetesStage> {
   const folder = mkdtempSync(join(tmpdir(), 'rollbackd-plane-'));
-  const kubernetes = await startFakeKubernetes({ namespaces: ['shop'], tokens: { [secret]: { name: 'rollbackd', groups: ['system:masters'] } } });
+  const kubernetes = await startFakeKubernetes({
+    namespaces: ['shop'],
+    tokens: { [secret]: { name: 'rollbackd', groups: ['system:masters'] } },
+    ...(options.serverNowMs === undefined ? {} : { nowMs: options.serverNowMs }),
+  });
   const deaf = await startFakeKubernetes();
   deaf.fail({}, 'hang');
   const also = await options.fill(kubernetes);

@@ -34,7 +34,8 @@ function spec(object: KubernetesObject): JsonMap {
   return object.spec;
 }
 
-function podTemplateDefaults(holder: JsonMap): void {
+/** Fills in `holder.template` what the server fills in of built-in kinds. */
+export function podTemplateDefaults(holder: JsonMap): void {
   const template = holder['template'];
   if (!isMap(template)) return;
   template['metadata'] ??= {};
