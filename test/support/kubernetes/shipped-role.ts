@@ -5,14 +5,15 @@ import type { KubernetesTestClient } from './kubernetes-client.ts';
 export type RbacRule = { apiGroups: string[]; resources: string[]; resourceNames?: string[]; verbs: string[] };
 type Issuer = { readonly client: KubernetesTestClient; readonly serviceAccountToken: (namespace: string, name: string) => Promise<string> };
 
-/** The role that the README of a control plane ships: the file it points to below «Rights», or the YAML there. */
+/** The role that the README of a control plane ships below «Rights»: as YAML there, or in the file of deploy/rbac that is named after the kind. */
 async function shippedRules(kind: string): Promise<readonly RbacRule[]> {
-  const readme = new URL(`../../../src/adapters/control-planes/${kind.replaceAll('_', '-')}/README.md`, import.meta.url);
+  const name = kind.replaceAll('_', '-');
+  const readme = new URL(`../../../src/adapters/control-planes/${name}/README.md`, import.meta.url);
   const rights = /^## Rights\n(.*?)(?=^## )/ms.exec(await readFile(readme, 'utf8'))?.[1] ?? '';
   const block = /```yaml\n(.*?)```/s.exec(rights)?.[1];
-  const file = /\]\(([^)]*\.yaml)\)/.exec(rights)?.[1];
-  if (block === undefined && file === undefined) throw new Error(`${readme.pathname} ships no role below «Rights»`);
-  const text = file === undefined ? (block ?? '') : await readFile(new URL(file, readme), 'utf8');
+  const isWhole = block !== undefined && /^kind: Role$/m.test(block);
+  if (!isWhole && !rights.includes(`/deploy/rbac/${name}.yaml)`)) throw new Error(`${readme.pathname} ships no role below «Rights»`);
+  const text = isWhole ? block : await readFile(new URL(`../../../deploy/rbac/${name}.yaml`, import.meta.url), 'utf8');
   const objects = parseAllDocuments(text).map((document) => document.toJS() as { kind: string; rules?: RbacRule[] });
   return objects.flatMap(({ kind: what, rules = [] }) => (what === 'Role' ? rules : []));
 }
