@@ -131,6 +131,8 @@ describe('detect: sequential through the whole program', () => {
     const opened = await untilEpisode({ 2: 0.5 });
     expect(opened.reason).toMatch(/^error ratio .* since .* > 5%: evidence .* \(1 false alarm in 100 days\)$/);
 
+    expect(opened.evidence.window).toMatch(/^\ds$/);
+
     await pass(minuteMs, { 2: 0.5, 1: 0.002 });
 
     const episode = await only();

@@ -46,6 +46,7 @@ export function judge(input: JudgeInput): { readonly verdict: Verdict; readonly 
     breachingSinceMs: finding.kind === 'breaching' ? state.breachingSinceMs : null,
     ...(finding.baseline === undefined ? {} : { baseline: finding.baseline }),
     ...(finding.isMoot === true ? { isMoot: true as const } : {}),
+    ...(finding.countedSinceMs === undefined ? {} : { countedSinceMs: finding.countedSinceMs }),
     ...(finding.others === undefined ? {} : { others: finding.others }),
   };
   return { verdict, state: keepFiring(rule, finding.isUndecided === true ? 'undecided' : kind, state, nowMs) };

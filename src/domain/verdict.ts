@@ -20,6 +20,8 @@ export type Verdict = {
   readonly breachingSinceMs: number | null;
   /** The version it was compared to, with its value; absent where nothing was compared. */
   readonly baseline?: { readonly version: string; readonly value: number };
+  /** Estimated begin of what was counted, ms since 1970; absent where the rule has a window. */
+  readonly countedSinceMs?: number;
   /** What the other versions with traffic show since the estimated begin of the breach, where that was counted. */
   readonly others?: readonly { readonly version: string; readonly isAlike: boolean; readonly words: string }[];
   /** A comparison for which there is nothing to compare with: neither for nor against the version. */

@@ -81,7 +81,8 @@ export function toDecision(subject: DecideSubject, judgement: Judgement, nowMs: 
 /** The numbers of the decision, frozen. */
 export function freezeEvidence(subject: DecideSubject, target: string, board: VerdictBoard, queries: readonly string[]): Evidence {
   const { rule, verdict } = subject;
-  const windowMs = rule === null ? null : longestWindowMs(rule.condition);
+  const countedMs = verdict?.countedSinceMs === undefined ? null : Math.max(1, Math.round((verdict.atMs - verdict.countedSinceMs) / 1000)) * 1000;
+  const windowMs = countedMs ?? (rule === null ? null : longestWindowMs(rule.condition));
   const baseline = rule === null ? undefined : board.of(subject.model.name).find((other) => other.rule === rule.id && other.version === target);
   return {
     signal: verdict?.signal ?? 'manual',

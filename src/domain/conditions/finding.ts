@@ -24,6 +24,8 @@ export type Finding = {
   readonly isDue?: boolean;
   /** `no_data` while numbers flow: there is not enough evidence yet, which is no reason to tell that data is missing. */
   readonly isUndecided?: true;
+  /** Estimated begin of what was counted; absent: the condition has a window. */
+  readonly countedSinceMs?: number;
   /** What the other versions with traffic show over the same time. */
   readonly others?: Verdict['others'];
 };

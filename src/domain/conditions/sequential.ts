@@ -49,6 +49,7 @@ function findBad(condition: SequentialCondition, reading: SequentialReading, sin
     kind: 'breaching',
     words: words + age + waits,
     isDue: reading.standing === 'breach' && !isWaiting,
+    ...(reading.sinceMs === null ? {} : { countedSinceMs: reading.sinceMs }),
     ...(others.length === 0
       ? {}
       : { others: others.map((other) => ({ version: other.version, isAlike: other.isAlike, words: share(condition, reading, other) })) }),
