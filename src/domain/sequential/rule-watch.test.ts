@@ -406,8 +406,8 @@ describe('a month of a healthy version', () => {
     let alarms = 0;
     for (let poll = 0; poll < 30 * 5760; poll += 1) {
       const chance = rho === null ? 0.02 : burstyChance(random, 0.02, rho);
-      // 60 requests of 300 in a poll: enough to tell, and quick to draw.
-      if (detector.update(60, binomial(random, 60, chance)).decision === 'rollback') alarms += 1;
+      // 20 of 300 requests in a poll: enough to tell, and quick to draw.
+      if (detector.update(20, binomial(random, 20, chance)).decision === 'rollback') alarms += 1;
     }
 
     expect(alarms).toBe(0);

@@ -92,7 +92,9 @@ export class RuleWatch {
 
   /** With a new version the comparison of latencies begins anew, at the bound that the baseline keeps to now. */
   #noticeNewcomer(seen: readonly VersionSeen[]): void {
-    const isNew = seen.some(({ version, state, counters }) => state === null && counters.total.length > 0 && !this.#versions.has(version));
+    const isNew = seen.some(
+      ({ version, state, counters }) => state === null && counters.total.length > 0 && (this.#versions.get(version)?.history.newestMs ?? null) === null,
+    );
     if (!isNew || this.#boundSeconds === null) return;
     this.#boundSeconds = null;
     for (const known of this.#versions.values()) Object.assign(known, { history: new CountHistory(), watch: null });
