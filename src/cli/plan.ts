@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { stringify } from 'yaml';
 import { realClock } from '../adapters/clock/real-clock.ts';
 import { openConfiguredJournalReadOnly, openMemoryJournal } from '../adapters/journal/index.ts';
 import type { App } from '../app/app.ts';
@@ -8,7 +9,9 @@ import { planeTarget } from '../app/observer.ts';
 import { effectivePolicy, isActing } from '../app/runtime.ts';
 import { judgeWithSignatures } from '../app/stages/compatibility.ts';
 import type { Config } from '../config/config.ts';
+import { type SpelledSignals, spellSignals } from '../config/spell-signals.ts';
 import { consequence } from '../domain/decide.ts';
+import type { Model } from '../domain/model.ts';
 import type { Journal, Log } from '../domain/ports.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import { createLog } from '../telemetry/log.ts';
@@ -32,6 +35,8 @@ type Row = {
   readonly target: string | null;
   readonly steps: readonly string[];
   readonly queries: readonly string[];
+  /** What the model's preset filled in, as it could be written in its place; `null` without a preset. */
+  readonly preset: ({ readonly name: string } & SpelledSignals) | null;
 };
 
 const columns: readonly Column<Row>[] = [
@@ -66,7 +71,7 @@ export async function plan(options: { configFile: string; gatherMs: number | nul
     const verdicts = await app.turn();
     const rows = await Promise.all(verdicts.map(async (verdict) => await foresee(app, verdict, log)));
     process.stdout.write(
-      renderOutput(options.output, { data: rows, rows, columns, none: 'Nothing to judge: no version has samples, and none is seen serving.' }, process.stdout),
+      `${renderOutput(options.output, { data: rows, rows, columns, none: 'Nothing to judge: no version has samples, and none is seen serving.' }, process.stdout)}${options.output === 'table' || options.output === 'wide' ? presetTexts(app) : ''}`,
     );
     return rows.some((row) => row.would === 'rollback' || row.would === 'approval') ? exitCodes.pending : exitCodes.ok;
   } finally {
@@ -102,6 +107,7 @@ async function foresee(app: App, verdict: Verdict, log: Log): Promise<Row> {
     target: null,
     steps: [],
     because: '',
+    preset: model === undefined ? null : presetOf(model),
   };
   if (model === undefined || rule === undefined) return { ...base, would: 'nothing', queries: [] };
   const queries = queriesOf(app, rule);
@@ -130,4 +136,19 @@ async function foresee(app: App, verdict: Verdict, log: Log): Promise<Row> {
       : (plane?.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: target, share: 1 }] }) ?? null);
   const steps = planned?.kind === 'steps' ? planned.steps.map((step) => step.name) : planned?.kind === 'refused' ? [`refused: ${planned.reason}`] : [];
   return { ...base, would: consequence(judgement), because: judgement.detail, target, steps, queries };
+}
+
+function presetOf(model: Model): Row['preset'] {
+  return model.preset === undefined ? null : { name: model.preset, ...spellSignals(model) };
+}
+
+/** Every preset in use written out, as keys of its model. */
+function presetTexts({ runtime }: App): string {
+  const texts = [...runtime.models.values()].flatMap((model) => {
+    const preset = presetOf(model);
+    if (preset === null) return [];
+    const { name, ...spelled } = preset;
+    return [`\n# Model ${model.name}: preset ${name}, written out:\n${stringify(spelled, { lineWidth: 0 })}`];
+  });
+  return texts.join('');
 }

@@ -23,6 +23,7 @@ export function toModel(parsed: ParsedModel, plane: Readonly<Record<string, unkn
     // Anchored here, so that nobody else has to remember it; anchoring twice does no harm.
     versionMap: parsed.version_map === undefined ? null : `^(?:${parsed.version_map})$`,
     observeIntervalMs: parsed.observe_interval,
+    ...(parsed.preset === undefined ? {} : { preset: parsed.preset }),
     signals: toSignals(parsed, { name: typeof plane['model'] === 'string' ? plane['model'] : parsed.name, plane }),
     quality: toQuality(parsed, plane),
     rollback: toPolicy(parsed.rollback),

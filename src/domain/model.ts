@@ -114,6 +114,8 @@ export type Model = {
   /** Regular expression with one capture, anchored; metrics' name of a version → the plane's. */
   readonly versionMap: string | null;
   readonly observeIntervalMs: number;
+  /** Name of the preset that filled `signals` and `attribution`, for people; absent: none did. */
+  readonly preset?: string;
   readonly signals: Signals;
   /** Registry that measures the quality of its versions; `null`: none. */
   readonly quality: QualitySource | null;

@@ -5,6 +5,8 @@ import { kserve } from './kserve.ts';
 import { kserveKnative } from './kserve-knative.ts';
 import { kserveKnativeOtel } from './kserve-knative-otel.ts';
 import { mlserver } from './mlserver.ts';
+import { nginx } from './nginx.ts';
+import { podLabels } from './pod-labels.ts';
 import type { Preset } from './preset.ts';
 import { seldonV1 } from './seldon-v1.ts';
 import { seldonV2 } from './seldon-v2.ts';
@@ -24,6 +26,8 @@ const all: readonly Preset[] = [
   istio,
   envoyGateway,
   ingressNginx,
+  nginx,
+  podLabels,
 ];
 
 /** Key under `models[].preset` → preset. */
