@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { aModel, aPolicy } from '../../test/support/builders.ts';
+import { aPolicy } from '../../test/support/builders.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane, type FakePlaneOptions } from '../../test/support/fake-plane.ts';
 import { FakeSource } from '../../test/support/fake-source.ts';
@@ -344,75 +344,4 @@ describe('an episode', () => {
     expect((await journal.decisions({}))[0]).toMatchObject({ decision: 'hold', reason: 'cooldown' });
     await app.stop(0);
   });
-});
-
-describe('a process killed at any instant', () => {
-  const model = aModel({ rollback: policy, smokeTest: { timeoutMs: 1, retries: 0, onFailure: 'stop', requests: [] } });
-
-  /** Plays one run that dies at the n-th crossing of the journal or the plane, then starts again on the same journal. */
-  async function play(crashAt: number): Promise<{ crossings: number; episodes: readonly Episode[]; switches: readonly string[] }> {
-    const clock = new FakeClock();
-    const journal = await openMemoryJournal({ clock });
-    const source = new FakeSource();
-    const plane = new FakePlane({ clock, serving: '2', loadMs: 2_000 });
-    let crossings = 0;
-    let dead = false;
-    const cross = (): void => {
-      crossings += 1;
-      if (crossings === crashAt) dead = true;
-      if (dead) throw new Error('killed');
-    };
-    const append: Journal['append'] = async (events) => {
-      cross();
-      const stored = await journal.append(events);
-      cross();
-      return stored;
-    };
-    const mortal = new Proxy<Journal>(journal, {
-      get: (target, key) => {
-        if (key === 'append') return append;
-        const value: unknown = Reflect.get(target, key, target);
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      },
-    });
-    plane.beforeApply = () => void cross();
-    plane.afterApply = () => void cross();
-    source.traffic.set('2', { requests: 100, errorRatio: 0.1 });
-    const follow = async (durationMs: number): Promise<void> => {
-      for (let passedMs = 0; passedMs < durationMs; passedMs += 1_000) {
-        await clock.advance(1_000);
-        const serving = new Set(plane.serving());
-        for (const version of ['1', '2']) source.traffic.set(version, { requests: serving.has(version) ? 100 : 0, errorRatio: version === '2' ? 0.1 : 0 });
-      }
-    };
-
-    const first = await setStage({ clock, journal: mortal, plane, source, model });
-    first.app.start();
-    await follow(minuteMs);
-    // The process is gone: nothing of it may run on.
-    first.app.hurry();
-    plane.beforeApply = null;
-    plane.afterApply = null;
-    await clock.advance(2_000);
-    const second = await setStage({ clock, journal, plane, source, model });
-    second.app.start();
-    await follow(10 * minuteMs);
-    await second.app.stop(0);
-    const episodes = await journal.episodes({});
-    expect(await journal.verify()).toMatchObject({ ok: true });
-    await journal.close();
-    return { crossings, episodes, switches: plane.switches };
-  }
-
-  it('switches once and ends in the right state, wherever it died', async () => {
-    const { crossings: all } = await play(Number.POSITIVE_INFINITY);
-    expect(all).toBeGreaterThan(30);
-
-    for (let crashAt = 1; crashAt <= all; crashAt += 1) {
-      const { episodes, switches } = await play(crashAt);
-
-      expect({ crashAt, switches }).toEqual({ crashAt, switches: ['a: 2 -> 1', 'b: 2 -> 1'] });
-      expect({ crashAt, states: episodes.map((episode) => episode.state) }).toEqual({ crashAt, states: ['succeeded'] });
-    }
-  }, 120_000);
 });

@@ -1,4 +1,4 @@
-import { App, type AppDeps } from '../../src/app/app.ts';
+import { App, type AppDeps, type Postman } from '../../src/app/app.ts';
 import { soleLeadership } from '../../src/app/leadership.ts';
 import { Memory } from '../../src/app/memory.ts';
 import { Observer } from '../../src/app/observer.ts';
@@ -55,6 +55,8 @@ export type StageOptions = {
   readonly leadership?: Leadership;
   /** Default: {@link FakeTeller}. All it tells goes to the receiver `oncall`. */
   readonly tell?: (parts: { readonly memory: Memory; readonly board: VerdictBoard }) => Teller;
+  /** Default: nobody sends. */
+  readonly postman?: Postman;
   /** Further models, each on a plane of its own. */
   readonly others?: readonly { readonly model: Partial<Model> & { readonly name: string }; readonly plane: FakePlane }[];
 };
@@ -112,7 +114,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     teller: options.tell?.({ memory, board }) ?? teller,
     smoke: options.smoke ?? passingSmoke,
     leadership: options.leadership ?? soleLeadership,
-    postman: { run: async () => undefined, flush: async () => undefined },
+    postman: options.postman ?? { run: async () => undefined, flush: async () => undefined },
     closeRuntime: async () => undefined,
   };
   return { app: new App(runtime, deps), teller, runtime, model };
