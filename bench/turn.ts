@@ -86,6 +86,7 @@ async function compareTurns({ url, pid }: FilledPrometheus, asked: readonly Plan
     planes,
     observer,
     externalLabels: {},
+    limits: config.limits,
     route: config.route,
     sendResolved: new Set(),
     forceDryRun: false,

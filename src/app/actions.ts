@@ -3,6 +3,7 @@ import type { Decision } from '../domain/decision.ts';
 import { formatDuration } from '../domain/duration.ts';
 import type { Episode } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
+import { countsAsFlip } from '../domain/flap-lock.ts';
 import type { Model } from '../domain/model.ts';
 import { mainVersion, type Observation } from '../domain/observation.ts';
 import type { Clock, ControlPlane, Log } from '../domain/ports.ts';
@@ -15,8 +16,8 @@ import { createId } from './ids.ts';
 import { planeTarget } from './observer.ts';
 import { viewPause } from './queries.ts';
 import { effectivePolicy } from './runtime.ts';
-import { judgeWithSignatures } from './stages/compatibility.ts';
-import { type DecideSubject, describeFollower, freezeEvidence, toDecision } from './stages/decide.ts';
+import { readSignatures } from './stages/compatibility.ts';
+import { type DecideContext, type DecideSubject, describeFollower, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
 import { Stopwatch } from './stopwatch.ts';
 import type { Teller } from './teller.ts';
 
@@ -54,9 +55,16 @@ export class AppActions implements Actions {
     return viewPause(pause);
   }
 
+  /** Of one model also its flap lock: a person has looked. */
   async resume(name: string, request: Request): Promise<null> {
     this.#refuseFollower();
-    await this.#app.memory.append([{ type: 'resumed', model: this.#scope(name), by: request.by, atMs: this.#clock.nowMs() }]);
+    const { memory } = this.#app;
+    const [model, atMs] = [this.#scope(name), this.#clock.nowMs()];
+    const flips = model === null ? [] : memory.episodes(model).filter((episode) => episode.finishedAtMs !== null && countsAsFlip(episode));
+    await memory.append([
+      { type: 'resumed', model, by: request.by, atMs },
+      ...flips.map(({ id, state }): JournalEvent => ({ type: 'episode_state', episodeId: id, atMs, state, detail: '', changes: { flapLifted: true } })),
+    ]);
     return null;
   }
 
@@ -109,10 +117,17 @@ export class AppActions implements Actions {
     // A person who asks has opted in; only --dry-run still holds.
     const asked = runtime.forceDryRun ? policy : { ...policy, mode: 'enforce' as const };
     const subject: DecideSubject = { model, policy: asked, from, rule: null, verdict: null, observation, trigger: 'manual', episode: null };
-    const nowMs = this.#clock.nowMs();
+    const context = { memory, board, leadership: this.#app.leadership, runtime, nowMs: this.#clock.nowMs() };
     const plane = runtime.planes.get(model.controlPlane);
-    const context = { memory, board, leadership: this.#app.leadership, nowMs };
-    const judgement = await judgeWithSignatures(subject, context, { plane, log: this.#log, signal });
+    const informed = await readSignatures(subject, context, { plane, log: this.#log, signal });
+    return await memory.inTurn(async () => await this.#open(informed, context, request));
+  }
+
+  async #open(subject: DecideSubject, context: DecideContext, request: Request): Promise<Episode> {
+    const { runtime, memory, board } = context;
+    const { model } = subject;
+    const nowMs = this.#clock.nowMs();
+    const judgement = judgeGuards(subject, { ...context, nowMs });
     const decision = consequence(judgement);
     const target = judgement.choice.target;
     if (decision === 'hold' || target === null) {
@@ -127,7 +142,7 @@ export class AppActions implements Actions {
       judgement,
       decision,
       target,
-      plane,
+      plane: runtime.planes.get(model.controlPlane),
       evidence,
       nowMs,
       externalLabels: runtime.externalLabels,

@@ -1,4 +1,5 @@
 import type { Episode } from '../domain/episode.ts';
+import { findFlapLock } from '../domain/flap-lock.ts';
 import type { Clock, Leadership, Log, SmokeRunner } from '../domain/ports.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import type { Metrics, VersionRole } from '../telemetry/metrics.ts';
@@ -259,6 +260,7 @@ export class App {
     for (const model of runtime.models.values()) {
       const pause = memory.pauses().find((entry) => (entry.model === null || entry.model === model.name) && (entry.untilMs === null || entry.untilMs > nowMs));
       metrics.modelPaused(model.name, pause?.sinceMs ?? null);
+      metrics.modelFlapLocked(model.name, findFlapLock(memory.episodes(model.name), runtime.limits.flapLock.windowMs, nowMs) !== null);
       metrics.modelPinned(model.name, runtime.observer.latest(model)?.pinned ?? false);
     }
   }

@@ -273,6 +273,7 @@ class RuntimeBuilder {
         route: config.route,
         sendResolved: resolvedReceivers(config),
         externalLabels: config.globalLabels,
+        limits: config.limits,
         forceDryRun,
       };
       this.#owned.set(runtime, opened);

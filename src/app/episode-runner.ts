@@ -551,7 +551,7 @@ export class EpisodeRunner {
     // `--dry-run` also stops what an earlier process began.
     const policy = this.#runtime.forceDryRun ? { ...episode.policy, mode: 'dry_run' as const } : episode.policy;
     const subject = { model, policy, from: episode.from, rule, verdict, observation, trigger: episode.trigger, episode };
-    const judgement = judgeGuards(subject, { memory, board, leadership: this.#deps.leadership, nowMs: clock.nowMs() });
+    const judgement = judgeGuards(subject, { memory, board, leadership: this.#deps.leadership, runtime: this.#runtime, nowMs: clock.nowMs() });
     if (judgement.reason === 'go') return;
     // Not a verdict on the episode: whoever leads goes on with it.
     if (judgement.reason === 'not_leader') throw new DOMException(judgement.detail, 'AbortError');

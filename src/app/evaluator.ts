@@ -15,7 +15,7 @@ import { openEpisode } from './episode-opening.ts';
 import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
 import { actingRules, effectivePolicy, intervalOf, isActing, type Runtime, ruleById, rulesOf } from './runtime.ts';
-import { judgeWithSignatures } from './stages/compatibility.ts';
+import { readSignatures } from './stages/compatibility.ts';
 import { type DecideContext, type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
 import { judgeAll, ruleStateEvents } from './stages/judge.ts';
 import { type Measured, MeasurePlan } from './stages/measure.ts';
@@ -361,11 +361,20 @@ export class Evaluator {
     const isLookedAt = !isBystander && !this.#isSettled(verdict);
     const observation = isLookedAt ? await runtime.observer.observe(model, { thorough: true }, signal) : known;
     if (signal.aborted) return;
-    const subject: DecideSubject = { model, policy, from: verdict.version, rule, verdict, observation, trigger: 'rule', episode: null };
-    const context: DecideContext = { memory, board, leadership: this.#deps.leadership, nowMs: clock.nowMs() };
+    const subject = { model, policy, from: verdict.version, rule, verdict, observation, trigger: 'rule', episode: null } as const;
+    const context = { memory, board, leadership: this.#deps.leadership, runtime, nowMs: clock.nowMs() };
     const plane = runtime.planes.get(model.controlPlane);
-    const judgement = isLookedAt ? await judgeWithSignatures(subject, context, { plane, log: this.#deps.log, signal }) : judgeGuards(subject, context);
+    const informed = isLookedAt ? await readSignatures(subject, context, { plane, log: this.#deps.log, signal }) : subject;
     if (signal.aborted) return;
+    await memory.inTurn(async () => await this.#conclude(informed, context, isBystander));
+  }
+
+  /** Asks the guards, and journals what follows: the decision, or an episode with it. */
+  async #conclude(subject: RuleSubject, context: DecideContext, isBystander: boolean): Promise<void> {
+    const { clock } = this.#deps;
+    const { memory, board, runtime } = context;
+    const { model, policy, rule, verdict } = subject;
+    const judgement = judgeGuards(subject, { ...context, nowMs: clock.nowMs() });
     const wanted = isBystander ? 'notify' : consequence(judgement);
     const decision = wanted === 'approval' && this.#wasRejected(verdict, policy.cooldownMs) ? 'hold' : wanted;
     if (decision === 'hold' || decision === 'notify') {
@@ -380,7 +389,16 @@ export class Evaluator {
     const source = runtime.sources.get(model.source);
     const series = rule.condition.kind === 'expr' ? [rule.condition.expr] : source === undefined ? [] : [...source.describe(queries.questions).values()];
     const evidence = freezeEvidence(subject, target, board, series);
-    const opened = openEpisode({ subject, judgement, decision, target, plane, evidence, nowMs: clock.nowMs(), externalLabels: runtime.externalLabels });
+    const opened = openEpisode({
+      subject,
+      judgement,
+      decision,
+      target,
+      plane: runtime.planes.get(model.controlPlane),
+      evidence,
+      nowMs: clock.nowMs(),
+      externalLabels: runtime.externalLabels,
+    });
     const record = toDecision(subject, judgement, clock.nowMs(), opened.id);
     const events: JournalEvent[] = [
       { type: 'episode_opened', episode: opened },
@@ -433,6 +451,9 @@ export class Evaluator {
     );
   }
 }
+
+/** A breach of a rule, as the guards are asked about it. */
+type RuleSubject = DecideSubject & { readonly rule: Rule; readonly verdict: Verdict };
 
 function rulesByModel(runtime: Runtime, batch: Batch): ReadonlyMap<Model, readonly Rule[]> {
   const found = new Map<Model, Rule[]>();

@@ -37,6 +37,7 @@ export class Memory {
   /** An append failed, and nobody knows whether it was written: the journal is read before anything is believed. */
   #isUnsure = false;
   #catchingUp: Promise<readonly JournalEvent[]> | null = null;
+  #opening: Promise<unknown> = Promise.resolve();
 
   private constructor(journal: Journal) {
     this.#journal = journal;
@@ -207,7 +208,14 @@ export class Memory {
   }
 
   openEpisodes(): readonly Episode[] {
-    return this.episodes().filter((episode) => episode.finishedAtMs === null);
+    return [...this.#episodes.values()].filter((episode) => episode.finishedAtMs === null).toSorted((a, b) => b.detectedAtMs - a.detectedAtMs);
+  }
+
+  /** One at a time: what is judged by the open episodes and then journalled as one of them must not be judged twice by the same ones. */
+  async inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const mine = this.#opening.then(work);
+    this.#opening = mine.catch(() => undefined);
+    return await mine;
   }
 
   async recordDecision(decision: Decision): Promise<void> {

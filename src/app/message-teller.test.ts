@@ -4,6 +4,7 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane } from '../../test/support/fake-plane.ts';
 import { silentLog } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
+import { defaultLimits } from '../domain/limits.ts';
 import type { Route } from '../domain/routing.ts';
 import { Memory } from './memory.ts';
 import { MessageTeller, type NewMessage } from './message-teller.ts';
@@ -40,6 +41,7 @@ async function toldOf(versions: readonly string[]): Promise<readonly NewMessage[
     sources: new Map(),
     planes,
     observer: new Observer({ planes, clock, log: silentLog }),
+    limits: defaultLimits,
     externalLabels: {},
     route,
     sendResolved: new Set(),

@@ -1,3 +1,4 @@
+import type { Limits } from '../domain/limits.ts';
 import type { Model, RollbackPolicy } from '../domain/model.ts';
 import type { ControlPlane, Source } from '../domain/ports.ts';
 import type { Route } from '../domain/routing.ts';
@@ -19,6 +20,8 @@ export type Runtime = {
   /** Receivers that hear of resolved alerts. */
   readonly sendResolved: ReadonlySet<string>;
   readonly externalLabels: Readonly<Record<string, string>>;
+  /** Over all models. */
+  readonly limits: Limits;
   /** `--dry-run`: beats every `mode: enforce`. */
   readonly forceDryRun: boolean;
 };

@@ -7,7 +7,8 @@ import { createApp } from '../app/create.ts';
 import { soleLeadership } from '../app/leadership.ts';
 import { planeTarget } from '../app/observer.ts';
 import { effectivePolicy, isActing } from '../app/runtime.ts';
-import { judgeWithSignatures } from '../app/stages/compatibility.ts';
+import { readSignatures } from '../app/stages/compatibility.ts';
+import { judgeGuards } from '../app/stages/decide.ts';
 import type { Config } from '../config/config.ts';
 import { type SpelledSignals, spellSignals } from '../config/spell-signals.ts';
 import { consequence } from '../domain/decide.ts';
@@ -127,8 +128,8 @@ async function foresee(app: App, verdict: Verdict, log: Log): Promise<Row> {
     episode: null,
   };
   const plane = runtime.planes.get(model.controlPlane);
-  const context = { memory, board, leadership: soleLeadership, nowMs: realClock.nowMs() };
-  const judgement = await judgeWithSignatures(subject, context, { plane, log, signal });
+  const context = { memory, board, leadership: soleLeadership, runtime, nowMs: realClock.nowMs() };
+  const judgement = judgeGuards(await readSignatures(subject, context, { plane, log, signal }), context);
   const { target } = judgement.choice;
   const planned =
     target === null || observation === null

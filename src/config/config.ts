@@ -1,3 +1,4 @@
+import type { Limits } from '../domain/limits.ts';
 import type { Model } from '../domain/model.ts';
 import type { Route } from '../domain/routing.ts';
 import type { RuleGroup } from '../domain/rule.ts';
@@ -37,6 +38,7 @@ export type Config = {
   readonly models: readonly Model[];
   /** Of all rule files, in the order of their paths; rule ids are unique over all of them. */
   readonly groups: readonly RuleGroup[];
+  readonly limits: Limits;
   /** `null`: nobody is told. */
   readonly route: Route | null;
   readonly receivers: readonly ReceiverConfig[];

@@ -13,6 +13,7 @@ import { YamlFile } from '../rulefile/yaml-document.ts';
 import type { Config, JournalConfig, LeaderElectionConfig } from './config.ts';
 import { environment, expandVariables } from './env.ts';
 import { displayPath, expandPattern, fileDiagnostic, hashFiles, type ReadFile, readBytes } from './files.ts';
+import { toLimits } from './limits-schema.ts';
 import { toModel, toPolicy } from './model.ts';
 import { presets } from './presets/index.ts';
 import { configSchema, modelSchema, type ParsedConfig, type ParsedRoute, type Registries } from './schema.ts';
@@ -68,6 +69,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
       controlPlanes: value.control_planes.map((entry) => pluginConfig(entry, registries.controlPlanes)),
       models: value.models.map((model, i) => toModel(model, planes[i] ?? {}, folder)),
       groups: rules.groups,
+      limits: toLimits(value.limits),
       route: toRoute(value.route),
       receivers: value.receivers.map((entry) => ({
         name: entry.name,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseDuration } from '../domain/duration.ts';
 import { linkVariables, smokeVariables } from '../domain/template.ts';
 import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
+import { limitsSchema } from './limits-schema.ts';
 import { matcher, regexFault } from './matchers.ts';
 import { rollbackSchema } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
@@ -402,6 +403,7 @@ export function configSchema(registries: Registries) {
       .default([])
       .meta({ description: 'What switches versions. Default: none.' }),
     models: z.array(modelSchema, { error: 'expected a list of models' }).default([]).meta({ description: 'The served models. Default: none.' }),
+    limits: limitsSchema.prefault({}).meta({ description: 'What holds a storm of rollbacks back, over all models. Default: each key’s.' }),
     route: rootRoute.optional().meta({ description: 'Which receiver is told what, as in Alertmanager. Default: nobody is told.' }),
     receivers: z
       .array(receiver(registries.receivers), { error: 'expected a list of receivers' })

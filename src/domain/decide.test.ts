@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { aLedgerEntry, anEpisode, anObservation, aPolicy, aVerdict, noonMs } from '../../test/support/builders.ts';
 import { consequence, type DecideInput, decide } from './decide.ts';
+import type { Episode } from './episode.ts';
+import { defaultLimits } from './limits.ts';
 import type { Observation } from './observation.ts';
 
 function input(changes: Partial<DecideInput> = {}): DecideInput {
@@ -20,9 +22,16 @@ function input(changes: Partial<DecideInput> = {}): DecideInput {
     byHand: false,
     incompatible: new Map(),
     triesNext: false,
+    limits: defaultLimits,
+    fleet: { models: 10, open: [] },
     episode: null,
     ...changes,
   };
+}
+
+function aFlip(id: string, hoursAgo: number): Episode {
+  const atMs = noonMs - hoursAgo * 3_600_000;
+  return anEpisode({ id, state: 'succeeded', outcome: 'success', startedAtMs: atMs, switchedAtMs: atMs, finishedAtMs: atMs });
 }
 
 describe('decide', () => {
@@ -55,6 +64,21 @@ describe('decide', () => {
       { policy: aPolicy({ cooldownMs: 0, maxPer: { count: 1, windowMs: 3_600_000 } }), episodes: [finished] },
       'budget_spent',
       /1 rollbacks in the last 1h, max_per: 1/,
+    ],
+    [
+      'it went to the same version twice and left it in between',
+      {
+        policy: aPolicy({ cooldownMs: 0, maxPer: { count: 9, windowMs: 3_600_000 } }),
+        episodes: [aFlip('rb_a', 20), aFlip('rb_b', 2)],
+      },
+      'flap_lock',
+      /rolled back to 1 twice within 1d \(rb_a and rb_b\), left in between: something brings bad versions back; locked until 2026-11-23T10:00:00.000Z, or until somebody resumes fraud/,
+    ],
+    [
+      'as many rollbacks are under way as may be',
+      { fleet: { models: 10, open: [anEpisode({ id: 'rb_x', model: 'ranker', state: 'staging' }), anEpisode({ id: 'rb_y', model: 'shop' })] } },
+      'too_many_at_once',
+      /2 rollbacks are under way: ranker \(rb_x\), shop \(rb_y\); max_models_share: 20% of 10 models, so 2 at once/,
     ],
     ['every version breaches', { verdicts: [aVerdict(), aVerdict({ version: '1' })] }, 'breach_everywhere', /so it is not the version/],
     ['every other version is at least pending', { verdicts: [aVerdict(), aVerdict({ version: '1', kind: 'pending' })] }, 'breach_everywhere', /1: error ratio/],

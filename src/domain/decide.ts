@@ -1,6 +1,9 @@
 import type { Decision, GuardReason, HeldGuard } from './decision.ts';
 import { formatDuration } from './duration.ts';
 import type { Episode } from './episode.ts';
+import { findFlapLock } from './flap-lock.ts';
+import { type Fleet, tooManyAtOnce } from './fleet.ts';
+import type { Limits } from './limits.ts';
 import type { RollbackPolicy } from './model.ts';
 import { mainVersion, type Observation } from './observation.ts';
 import type { LedgerEntry, Pause, QuarantineEntry } from './records.ts';
@@ -33,6 +36,8 @@ export type DecideInput = {
   readonly incompatible: ReadonlyMap<string, string>;
   /** Whether the next target is tried after one that is given up. */
   readonly triesNext: boolean;
+  readonly limits: Limits;
+  readonly fleet: Fleet;
   /** The episode on whose behalf the guards are asked again before a mutation; `null` at the first decision. */
   readonly episode: Episode | null;
 };
@@ -58,6 +63,8 @@ export function decide(input: DecideInput): Judgement {
   ask('already_rolling_back', alreadyRollingBack(input));
   if (!input.byHand) ask('cooldown', cooldown(input));
   if (!input.byHand) ask('budget_spent', budgetSpent(input));
+  ask('flap_lock', flapLock(input));
+  ask('too_many_at_once', tooManyAtOnce(input.fleet, input.limits, input.episode));
   ask('breach_everywhere', breachEverywhere(input));
   ask('no_target', choice.target === null ? `no version to go back to: ${choice.reason}` : null);
   ask('incompatible_target', incompatibleTarget(input, choice.target));
@@ -143,6 +150,15 @@ function budgetSpent(input: DecideInput): string | null {
     (episode) => hasActed(episode) && episode.id !== input.episode?.id && input.nowMs - (episode.startedAtMs ?? 0) < windowMs,
   ).length;
   return spent < count ? null : `${spent} rollbacks in the last ${formatDuration(windowMs)}, max_per: ${count}`;
+}
+
+function flapLock(input: DecideInput): string | null {
+  const { windowMs } = input.limits.flapLock;
+  const others = input.episodes.filter((episode) => episode.id !== input.episode?.id);
+  const lock = findFlapLock(others, windowMs, input.nowMs);
+  if (lock === null) return null;
+  const ids = lock.episodes.map(({ id }) => id).join(' and ');
+  return `rolled back to ${lock.target} twice within ${formatDuration(windowMs)} (${ids}), left in between: something brings bad versions back; locked until ${new Date(lock.untilMs).toISOString()}, or until somebody resumes ${input.model}`;
 }
 
 /** By hand there is no verdict that asked: every rule that `from` breaks now is looked at. */

@@ -92,6 +92,8 @@ export type Episode = {
   readonly corrected: boolean;
   /** The plane holds the target on our account since. */
   readonly pinned: boolean;
+  /** A person has looked at it (`resume`): it counts no more for the flap lock. */
+  readonly flapLifted?: true;
   /** What its plan leaves undone, for people; absent in episodes of older journals. */
   readonly notes?: readonly string[];
   /** Settings the episode started with; a reload does not change them. */

@@ -17,7 +17,20 @@ export type JournalEvent =
       readonly detail: string;
       readonly outcome?: EpisodeOutcome;
       readonly changes?: Partial<
-        Pick<Episode, 'startedAtMs' | 'switchedAtMs' | 'recoveredAtMs' | 'to' | 'triedTargets' | 'corrected' | 'pinned' | 'refusedTargets' | 'links' | 'notes'>
+        Pick<
+          Episode,
+          | 'startedAtMs'
+          | 'switchedAtMs'
+          | 'recoveredAtMs'
+          | 'to'
+          | 'triedTargets'
+          | 'corrected'
+          | 'pinned'
+          | 'refusedTargets'
+          | 'links'
+          | 'notes'
+          | 'flapLifted'
+        >
       >;
     }
   /** Replaces the steps that are not yet done (a plan, or a new plan for the next target). */

@@ -56,7 +56,7 @@ export function applyToEpisode(episode: Episode, event: EpisodeEvent): Episode {
 const settledSteps: ReadonlySet<EpisodeStep['state']> = new Set(['done', 'failed', 'inverted']);
 
 function changeState(episode: Episode, event: Extract<EpisodeEvent, { type: 'episode_state' }>): Episode {
-  if (episodeEnds.has(episode.state)) return changePin(episode, event);
+  if (episodeEnds.has(episode.state)) return changeEnded(episode, event);
   const changed = { ...episode, ...event.changes, state: event.state, detail: event.detail === '' ? episode.detail : event.detail };
   if (!episodeEnds.has(event.state)) {
     if (event.outcome !== undefined)
@@ -66,14 +66,16 @@ function changeState(episode: Episode, event: Extract<EpisodeEvent, { type: 'epi
   return { ...changed, outcome: outcomeAt(event.state, event.outcome), finishedAtMs: event.atMs };
 }
 
-/** All that may change after the end: whether the plane still holds the target for us (`unpin`). */
-function changePin(episode: Episode, event: Extract<EpisodeEvent, { type: 'episode_state' }>): Episode {
+/** All that may change after the end: whether the plane still holds the target for us (`unpin`), and whether it counts for the flap lock (`resume`). */
+function changeEnded(episode: Episode, event: Extract<EpisodeEvent, { type: 'episode_state' }>): Episode {
   const changes = Object.keys(event.changes ?? {});
-  const pinned = event.changes?.pinned;
-  if (event.state !== episode.state || event.outcome !== undefined || pinned === undefined || changes.length !== 1) {
-    throw new IllegalEventError(`episode ${episode.id} ended as ${episode.state}; it cannot become ${event.state} (only "pinned" may still change)`);
+  const isAllowed = changes.length === 1 && (event.changes?.pinned !== undefined || event.changes?.flapLifted === true);
+  if (event.state !== episode.state || event.outcome !== undefined || !isAllowed) {
+    throw new IllegalEventError(
+      `episode ${episode.id} ended as ${episode.state}; it cannot become ${event.state} (only "pinned" and "flapLifted" may still change)`,
+    );
   }
-  return { ...episode, pinned };
+  return { ...episode, ...event.changes };
 }
 
 function outcomeAt(state: EpisodeState, given: EpisodeOutcome | undefined): EpisodeOutcome | null {

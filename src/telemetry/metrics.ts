@@ -133,6 +133,7 @@ const definitions = {
   journalSize: gauge('rollbackd_journal_size_bytes', [], 'Size of the journal.'),
   paused: gauge('rollbackd_model_paused', ['model'], '1 while rollbacks of the model are paused.'),
   pausedSince: gauge('rollbackd_model_paused_since_timestamp_seconds', ['model'], 'Since when; 0 while they are not.'),
+  flapLocked: gauge('rollbackd_model_flap_locked', ['model'], '1 while the model is not rolled back any more, since it flaps; `rollbackd resume` lifts it.'),
   pinned: gauge(
     'rollbackd_model_pinned',
     ['model'],
@@ -196,7 +197,7 @@ export class Metrics {
     for (const model of names.models) {
       for (const trigger of ownTriggers) for (const outcome of outcomes) of.rollbacks.inc({ model, trigger, outcome }, 0);
       for (const outcome of ['passed', 'failed']) of.smokeTests.inc({ model, outcome }, 0);
-      for (const each of [of.inProgress, of.startedSeconds, of.paused, of.pausedSince, of.pinned]) each.inc({ model }, 0);
+      for (const each of [of.inProgress, of.startedSeconds, of.paused, of.pausedSince, of.flapLocked, of.pinned]) each.inc({ model }, 0);
     }
     for (const { name, intervalMs, rules } of names.groups) {
       of.groupInterval.set({ rule_group: name }, intervalMs / 1000);
@@ -366,6 +367,10 @@ export class Metrics {
   modelPaused(model: string, sinceMs: number | null): void {
     this.#of.paused.set({ model }, sinceMs === null ? 0 : 1);
     this.#of.pausedSince.set({ model }, (sinceMs ?? 0) / 1000);
+  }
+
+  modelFlapLocked(model: string, locked: boolean): void {
+    this.#of.flapLocked.set({ model }, locked ? 1 : 0);
   }
 
   modelPinned(model: string, pinned: boolean): void {

@@ -7,6 +7,7 @@ import type { Runtime } from '../../src/app/runtime.ts';
 import type { Teller } from '../../src/app/teller.ts';
 import { VerdictBoard } from '../../src/app/verdict-board.ts';
 import type { Episode } from '../../src/domain/episode.ts';
+import { defaultLimits, type Limits } from '../../src/domain/limits.ts';
 import type { Model } from '../../src/domain/model.ts';
 import type { ControlPlane, Journal, Leadership, Log, SmokeRunner, Source } from '../../src/domain/ports.ts';
 import type { Rule } from '../../src/domain/rule.ts';
@@ -51,6 +52,7 @@ export type StageOptions = {
   readonly intervalMs?: number;
   readonly smoke?: SmokeRunner;
   readonly forceDryRun?: boolean;
+  readonly limits?: Limits;
   /** Default: it leads alone. */
   readonly leadership?: Leadership;
   /** Default: {@link FakeTeller}. All it tells goes to the receiver `oncall`. */
@@ -99,6 +101,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     planes,
     observer: new Observer({ planes, clock: options.clock, log: silentLog }),
     externalLabels: {},
+    limits: options.limits ?? defaultLimits,
     route: options.tell === undefined ? null : rootRoute,
     sendResolved: new Set(),
     forceDryRun: options.forceDryRun ?? false,

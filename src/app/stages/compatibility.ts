@@ -1,4 +1,3 @@
-import type { Judgement } from '../../domain/decide.ts';
 import { type ControlPlane, type Log, PlaneError, type PlaneTarget } from '../../domain/ports.ts';
 import { compareSignatures, type Difference } from '../../domain/signature.ts';
 import { planeTarget } from '../observer.ts';
@@ -36,26 +35,29 @@ export function spellDifferences(differences: readonly string[]): string {
   return [...differences.slice(0, mostTold), ...(left > 0 ? [`and ${left} more`] : [])].join('; ');
 }
 
-/** Asks the guards, with what the plane knows of signatures before anything is loaded. A plane that cannot be asked holds up no rollback. */
-export async function judgeWithSignatures(
-  subject: DecideSubject,
+/**
+ * The subject with what the plane knows of signatures before anything is loaded, for the targets that the guards would choose. A plane that cannot be asked
+ * holds up no rollback.
+ */
+export async function readSignatures<Subject extends DecideSubject>(
+  subject: Subject,
   context: DecideContext,
   { plane, log, signal }: { readonly plane: ControlPlane | undefined; readonly log: Log; readonly signal: AbortSignal },
-): Promise<Judgement> {
+): Promise<Subject> {
   const { model, policy, from } = subject;
   const incompatible = new Map<string, string>();
+  const informed = { ...subject, incompatible };
   for (;;) {
-    const judgement = judgeGuards({ ...subject, incompatible }, context);
-    const to = judgement.choice.target;
-    if (to === null || incompatible.has(to) || policy.allowIncompatible || plane?.signatures === undefined) return judgement;
+    const to = judgeGuards(informed, context).choice.target;
+    if (to === null || incompatible.has(to) || policy.allowIncompatible || plane?.signatures === undefined) return informed;
     try {
       const { requests } = await compareVersions(plane, planeTarget(model), { from, to }, signal);
-      if (requests.length === 0) return judgement;
+      if (requests.length === 0) return informed;
       incompatible.set(to, spellDifferences(requests));
     } catch (error) {
       if (!(error instanceof PlaneError) || signal.aborted) throw error;
       log.warn({ model: model.name, from, to, err: error }, 'signatures could not be read; they are not compared before the target is loaded');
-      return judgement;
+      return informed;
     }
   }
 }

@@ -9,9 +9,16 @@ import { longestWindowMs, type Rule } from '../../domain/rule.ts';
 import type { Verdict } from '../../domain/verdict.ts';
 import { createId } from '../ids.ts';
 import type { Memory } from '../memory.ts';
+import type { Runtime } from '../runtime.ts';
 import type { VerdictBoard } from '../verdict-board.ts';
 
-export type DecideContext = { readonly memory: Memory; readonly board: VerdictBoard; readonly leadership: Leadership; readonly nowMs: number };
+export type DecideContext = {
+  readonly memory: Memory;
+  readonly board: VerdictBoard;
+  readonly leadership: Leadership;
+  readonly runtime: Runtime;
+  readonly nowMs: number;
+};
 
 export type DecideSubject = {
   readonly model: Model;
@@ -28,7 +35,7 @@ export type DecideSubject = {
 
 /** Asks the guards with everything the memory knows of the model. */
 export function judgeGuards(subject: DecideSubject, context: DecideContext): Judgement {
-  const { memory, board, leadership, nowMs } = context;
+  const { memory, board, leadership, runtime, nowMs } = context;
   return decide({
     notLeader: describeFollower(leadership),
     nowMs,
@@ -45,6 +52,8 @@ export function judgeGuards(subject: DecideSubject, context: DecideContext): Jud
     byHand: subject.trigger === 'manual',
     incompatible: subject.incompatible ?? new Map(),
     triesNext: subject.model.smokeTest?.onFailure === 'next_target',
+    limits: runtime.limits,
+    fleet: { models: runtime.models.size, open: memory.openEpisodes() },
     episode: subject.episode,
   });
 }

@@ -1,0 +1,197 @@
+import { setImmediate } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { silentLog } from '../../test/support/stage.ts';
+import { StormStage } from '../../test/support/storm-stage.ts';
+import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
+import { defaultLimits } from '../domain/limits.ts';
+import type { Journal } from '../domain/ports.ts';
+import { Metrics } from '../telemetry/metrics.ts';
+import { AppActions } from './actions.ts';
+import type { App } from './app.ts';
+
+const minuteMs = 60_000;
+const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+
+let clock: FakeClock;
+let journal: Journal;
+let apps: App[];
+
+beforeEach(async () => {
+  clock = new FakeClock();
+  journal = await openMemoryJournal({ clock });
+  apps = [];
+});
+
+afterEach(async () => {
+  for (const app of apps) {
+    app.hurry();
+    await app.stop(0);
+  }
+  await journal.close();
+});
+
+function aStage(models: readonly string[] = names): StormStage {
+  return new StormStage({ clock, journal, names: models });
+}
+
+async function started(starting: ReturnType<StormStage['start']>): Promise<App> {
+  const { app, teller } = await starting;
+  apps.push(app);
+  actions = new AppActions(app, { clock, teller, log: silentLog, metrics: new Metrics({ version: 'test' }, { processMetrics: false }) });
+  return app;
+}
+let actions: AppActions;
+
+/** Appends take a while, as on a disk: others judge meanwhile. */
+function slow(inner: Journal): Journal {
+  return new Proxy(inner, {
+    get: (target, key) => {
+      if (key !== 'append')
+        return typeof target[key as keyof Journal] === 'function' ? (target[key as keyof Journal] as () => unknown).bind(target) : target[key as keyof Journal];
+      return async (events: Parameters<Journal['append']>[0]) => {
+        for (let tick = 0; tick < 3; tick += 1) await setImmediate();
+        return await target.append(events);
+      };
+    },
+  });
+}
+
+async function openModels(): Promise<readonly string[]> {
+  return (await journal.episodes({ open: true })).map(({ model }) => model);
+}
+
+/** Decisions of the models that were held, `model: reason`. */
+async function held(): Promise<readonly string[]> {
+  return [...new Set((await journal.decisions({})).filter(({ decision }) => decision === 'hold').map(({ model, reason }) => `${model}: ${reason}`))].toSorted();
+}
+
+describe('limits.max_concurrent_rollbacks', () => {
+  const limits = { ...defaultLimits, maxConcurrentRollbacks: 2, maxModelsShare: 1 };
+
+  it('opens no more at once than there are places, also in one turn on a slow journal', async () => {
+    const stage = new StormStage({ clock, journal: slow(journal), names: ['a', 'b', 'c', 'd'], sharesSource: true });
+    stage.spoil('a');
+    await started(stage.start({ limits }));
+
+    await clock.advance(7_000);
+
+    expect(await journal.episodes({})).toHaveLength(2);
+    expect((await held()).map((line) => line.slice(3))).toEqual(['too_many_at_once', 'too_many_at_once']);
+  });
+
+  it('takes the others once there is a place', async () => {
+    const stage = aStage(['a', 'b', 'c', 'd']);
+    stage.spoil('a', 'b', 'c', 'd');
+    await started(stage.start({ limits }));
+
+    await stage.pass(30_000);
+
+    expect(await openModels()).toHaveLength(2);
+    expect((await held()).map((line) => line.slice(3))).toEqual(['too_many_at_once', 'too_many_at_once']);
+    await stage.pass(12 * minuteMs);
+    expect(stage.serving('2')).toEqual([]);
+    expect((await journal.episodes({})).map(({ state }) => state)).toEqual(['succeeded', 'succeeded', 'succeeded', 'succeeded']);
+  });
+
+  it('counts what a process before it had begun', async () => {
+    const stage = aStage(['a', 'b', 'c', 'd']);
+    stage.spoil('a', 'b');
+    const first = await started(stage.start({ limits }));
+    await stage.pass(3_000);
+    expect(await openModels()).toHaveLength(2);
+    first.hurry();
+    await first.stop(0);
+
+    stage.spoil('c', 'd');
+    await started(stage.start({ limits }));
+    await stage.pass(20_000);
+
+    expect((await openModels()).toSorted()).toEqual(['a', 'b']);
+    expect(await held()).toEqual(['c: too_many_at_once', 'd: too_many_at_once']);
+  });
+
+  it('holds a rollback by hand, too', async () => {
+    const stage = aStage(['a', 'b', 'c']);
+    stage.spoil('a', 'b');
+    await started(stage.start({ limits }));
+    await stage.pass(3_000);
+
+    await expect(actions.rollback('c', { to: null, by: 'ada', reason: 'x' })).rejects.toThrow(
+      /not rolled back \(too_many_at_once\): 2 rollbacks are under way/,
+    );
+  });
+
+  it('rolls back a fifth of the models at once by default, and one at least', async () => {
+    const stage = aStage(['a', 'b', 'c']);
+    stage.spoil('a', 'b');
+    await started(stage.start());
+
+    await stage.pass(3_000);
+
+    expect(await openModels()).toHaveLength(1);
+    expect((await journal.decisions({})).find(({ reason }) => reason === 'too_many_at_once')?.detail).toMatch(
+      /1 rollback is under way: . \(rb_.*\); max_models_share: 20% of 3 models, so 1 at once/,
+    );
+  });
+});
+
+describe('the flap lock', () => {
+  const rollback = { maxPer: { count: 9, windowMs: minuteMs }, to: { kind: 'version', version: '1' } } as const;
+
+  async function flap(stage: StormStage, times: number): Promise<void> {
+    for (let turn = 0; turn < times; turn += 1) {
+      stage.of('a').plane.switchBehindTheBack('2');
+      await stage.pass(6 * minuteMs);
+    }
+  }
+
+  it('stops a model that somebody brings back to the bad version again and again, over a restart', async () => {
+    const stage = aStage(['a']);
+    stage.spoil('a');
+    const first = await started(stage.start({ rollback }));
+    await flap(stage, 3);
+    expect((await journal.episodes({})).map(({ to, outcome }) => `${to} ${outcome}`)).toEqual(['1 success', '1 success']);
+    await first.stop(0);
+
+    await started(stage.start({ rollback }));
+    await stage.pass(6 * minuteMs);
+
+    expect(stage.serving('2')).toEqual(['a']);
+    expect(await held()).toEqual(['a: flap_lock']);
+    await expect(actions.rollback('a', { to: null, by: 'ada', reason: 'x' })).rejects.toThrow(/\(flap_lock\): rolled back to 1 twice within 1d/);
+  });
+
+  it('is lifted by hand, which outlives a restart', async () => {
+    const stage = aStage(['a']);
+    stage.spoil('a');
+    const first = await started(stage.start({ rollback }));
+    await flap(stage, 3);
+    expect(stage.serving('2')).toEqual(['a']);
+
+    await actions.resume('*', { by: 'ada', reason: 'says nothing of one model' });
+    await stage.pass(10_000);
+    expect(stage.serving('2')).toEqual(['a']);
+    await actions.resume('a', { by: 'ada', reason: 'the deployment job is off' });
+    first.hurry();
+    await first.stop(0);
+    await started(stage.start({ rollback }));
+    await stage.pass(6 * minuteMs);
+
+    expect(stage.serving('2')).toEqual([]);
+    expect(await journal.episodes({})).toHaveLength(3);
+    expect(await journal.verify()).toMatchObject({ ok: true });
+  });
+
+  it('is over after its time', async () => {
+    const stage = aStage(['a']);
+    stage.spoil('a');
+    await started(stage.start({ rollback, limits: { ...defaultLimits, flapLock: { windowMs: 20 * minuteMs } } }));
+    await flap(stage, 3);
+    expect(await held()).toEqual(['a: flap_lock']);
+
+    await stage.pass(20 * minuteMs);
+
+    expect(stage.serving('2')).toEqual([]);
+  });
+});
