@@ -117,7 +117,7 @@ export class AppActions implements Actions {
     // A person who asks has opted in; only --dry-run still holds.
     const asked = runtime.forceDryRun ? policy : { ...policy, mode: 'enforce' as const };
     const subject: DecideSubject = { model, policy: asked, from, rule: null, verdict: null, observation, trigger: 'manual', episode: null };
-    const context = { memory, board, leadership: this.#app.leadership, runtime, nowMs: this.#clock.nowMs() };
+    const context = { memory, board, leadership: this.#app.leadership, fleet: this.#app.fleet, runtime, nowMs: this.#clock.nowMs() };
     const plane = runtime.planes.get(model.controlPlane);
     const informed = await readSignatures(subject, context, { plane, log: this.#log, signal });
     return await memory.inTurn(async () => await this.#open(informed, context, request));

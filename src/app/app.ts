@@ -6,6 +6,7 @@ import type { Metrics, VersionRole } from '../telemetry/metrics.ts';
 import { backfillLedger } from './backfill.ts';
 import { EpisodeRunner } from './episode-runner.ts';
 import { type Batch, batchesOf, Evaluator } from './evaluator.ts';
+import type { FleetWatch } from './fleet-watch.ts';
 import { runLoop, spreadMs } from './loop.ts';
 import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
@@ -29,6 +30,7 @@ export type AppDeps = {
   readonly smoke: SmokeRunner;
   readonly postman: Postman;
   readonly leadership: Leadership;
+  readonly fleet: FleetWatch;
   /** Closes sources and planes of a runtime that is no longer used. */
   readonly closeRuntime: (runtime: Runtime) => Promise<void>;
 };
@@ -72,6 +74,10 @@ export class App {
 
   get memory(): Memory {
     return this.#deps.memory;
+  }
+
+  get fleet(): FleetWatch {
+    return this.#deps.fleet;
   }
 
   get leadership(): Leadership {
@@ -252,6 +258,7 @@ export class App {
       return [{ alertname: rule.alert, model: verdict.model, version: verdict.version, state: isFiring ? ('firing' as const) : ('pending' as const) }];
     });
     metrics.alertsAre(alerts);
+    metrics.breakersAre(this.#deps.fleet.open.map(({ name }) => name));
     for (const [name, source] of runtime.sources) {
       const up = source.up();
       if (up !== null) metrics.sourceIs(name, up, nowMs);

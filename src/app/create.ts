@@ -18,6 +18,7 @@ import type { Clock, ControlPlane, Journal, LeaseLock, Log, PlaneDeps, SmokeRunn
 import type { Metrics } from '../telemetry/metrics.ts';
 import { App } from './app.ts';
 import { Elector, type Office } from './elector.ts';
+import { FleetWatch } from './fleet-watch.ts';
 import { soleLeadership } from './leadership.ts';
 import { measuredJournal } from './measured-journal.ts';
 import { Memory } from './memory.ts';
@@ -76,6 +77,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
 
   const built = await builder.build(config);
   const board = new VerdictBoard();
+  const fleet = new FleetWatch();
   const outbox = createOutbox({
     journal,
     clock,
@@ -93,7 +95,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
   const stopListening = memory.onAppend((events) => {
     if (events.some((event) => event.type === 'message_enqueued')) void outbox.wake();
   });
-  const teller = new MessageTeller({ memory, board, sink: outbox, log });
+  const teller = new MessageTeller({ memory, board, fleet, sink: outbox, log });
   const app = new App(built.runtime, {
     memory,
     board,
@@ -104,6 +106,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
     smoke,
     postman: outbox,
     leadership,
+    fleet,
     closeRuntime: async (runtime) => await builder.close(runtime),
   });
   metrics.know(built.known);

@@ -9,6 +9,7 @@ import type { Difference } from '../domain/signature.ts';
 import type { Desired, StepPhase } from '../domain/step.ts';
 import { chooseTarget } from '../domain/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { FleetWatch } from './fleet-watch.ts';
 import type { Memory } from './memory.ts';
 import { planeTarget } from './observer.ts';
 import { renderEpisodeLinks } from './rule-texts.ts';
@@ -39,6 +40,7 @@ export type EpisodeRunnerDeps = {
   readonly smoke: SmokeRunner;
   readonly teller: Teller;
   readonly leadership: Leadership;
+  readonly fleet: FleetWatch;
 };
 
 /** What an episode works with while it runs. */
@@ -551,7 +553,14 @@ export class EpisodeRunner {
     // `--dry-run` also stops what an earlier process began.
     const policy = this.#runtime.forceDryRun ? { ...episode.policy, mode: 'dry_run' as const } : episode.policy;
     const subject = { model, policy, from: episode.from, rule, verdict, observation, trigger: episode.trigger, episode };
-    const judgement = judgeGuards(subject, { memory, board, leadership: this.#deps.leadership, runtime: this.#runtime, nowMs: clock.nowMs() });
+    const judgement = judgeGuards(subject, {
+      memory,
+      board,
+      leadership: this.#deps.leadership,
+      fleet: this.#deps.fleet,
+      runtime: this.#runtime,
+      nowMs: clock.nowMs(),
+    });
     if (judgement.reason === 'go') return;
     // Not a verdict on the episode: whoever leads goes on with it.
     if (judgement.reason === 'not_leader') throw new DOMException(judgement.detail, 'AbortError');

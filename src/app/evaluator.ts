@@ -12,6 +12,7 @@ import type { RuleState, Verdict } from '../domain/verdict.ts';
 import { spell } from '../domain/words.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { openEpisode } from './episode-opening.ts';
+import type { FleetWatch } from './fleet-watch.ts';
 import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
 import { actingRules, effectivePolicy, intervalOf, isActing, type Runtime, ruleById, rulesOf } from './runtime.ts';
@@ -61,6 +62,7 @@ export type EvaluatorDeps = {
   readonly metrics: Metrics;
   readonly teller: Teller;
   readonly leadership: Leadership;
+  readonly fleet: FleetWatch;
   /** An episode was journalled; whoever runs episodes takes it from here. */
   readonly onOpened: (episode: Episode, runtime: Runtime) => void;
 };
@@ -109,10 +111,12 @@ export class Evaluator {
     for (const [model, all] of measured) {
       const judged = judgeAll(all, memory, { model: runtime.models.get(model) ?? null, nowMs, intervalMs: batch.intervalMs, watches: this.#watches });
       this.#post(model, all, judged.verdicts);
+      this.#deps.fleet.see(model, all, { atMs: nowMs, intervalMs: batch.intervalMs });
       verdicts.push(...judged.verdicts);
       Object.assign(states, judged.journalled);
     }
     Object.assign(states, this.#sweep(runtime, nowMs));
+    this.#lookAtFleet(runtime, nowMs);
     if (!this.#deps.leadership.leads()) return this.#watchOnly(runtime, verdicts);
     for (const key of this.#unwritten) states[key] ??= memory.ruleStates().get(key) ?? null;
     try {
@@ -128,6 +132,13 @@ export class Evaluator {
     await this.#decideAll(runtime, verdicts, batch.intervalMs / 2, signal);
     await this.#deps.teller.tellAlerts(runtime, clock.nowMs());
     return verdicts;
+  }
+
+  #lookAtFleet(runtime: Runtime, nowMs: number): void {
+    const { fleet, log } = this.#deps;
+    const { opened, closed } = fleet.update(runtime, this.#deps.memory, nowMs);
+    for (const { name, detail } of opened) log.error({ breaker: name, detail }, 'breaker opened; nothing is rolled back until it has closed');
+    for (const { name, sinceMs } of closed) log.info({ breaker: name, open_ms: nowMs - sinceMs }, 'breaker closed');
   }
 
   /** Another replica leads: what it judges it knows for itself, for the API and for the day it leads; it writes, decides and tells nothing. */
@@ -362,7 +373,7 @@ export class Evaluator {
     const observation = isLookedAt ? await runtime.observer.observe(model, { thorough: true }, signal) : known;
     if (signal.aborted) return;
     const subject = { model, policy, from: verdict.version, rule, verdict, observation, trigger: 'rule', episode: null } as const;
-    const context = { memory, board, leadership: this.#deps.leadership, runtime, nowMs: clock.nowMs() };
+    const context = { memory, board, leadership: this.#deps.leadership, fleet: this.#deps.fleet, runtime, nowMs: clock.nowMs() };
     const plane = runtime.planes.get(model.controlPlane);
     const informed = isLookedAt ? await readSignatures(subject, context, { plane, log: this.#deps.log, signal }) : subject;
     if (signal.aborted) return;

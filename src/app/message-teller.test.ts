@@ -6,6 +6,7 @@ import { silentLog } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import { defaultLimits } from '../domain/limits.ts';
 import type { Route } from '../domain/routing.ts';
+import { FleetWatch } from './fleet-watch.ts';
 import { Memory } from './memory.ts';
 import { MessageTeller, type NewMessage } from './message-teller.ts';
 import { Observer } from './observer.ts';
@@ -55,7 +56,7 @@ async function toldOf(versions: readonly string[]): Promise<readonly NewMessage[
   }
   const told: NewMessage[] = [];
   const sink = { enqueue: async (message: NewMessage) => told.push(message) > 0, events: () => [] };
-  await new MessageTeller({ memory, board, sink, log: silentLog }).tellAlerts(runtime, atMs);
+  await new MessageTeller({ memory, board, fleet: new FleetWatch(), sink, log: silentLog }).tellAlerts(runtime, atMs);
   await journal.close();
   return told;
 }

@@ -7,6 +7,7 @@ import type { OutboxMessage } from '../domain/records.ts';
 import { pickReceivers, type Route } from '../domain/routing.ts';
 import { logRollbackClosed } from '../telemetry/rollback-line.ts';
 import { type FiringAlert, type GrouperState, noGroups, step } from './alert-grouper.ts';
+import type { FleetWatch } from './fleet-watch.ts';
 import type { Memory } from './memory.ts';
 import { renderRuleTexts, renderVersionLinks } from './rule-texts.ts';
 import type { Runtime } from './runtime.ts';
@@ -28,13 +29,15 @@ export type MessageSink = {
 export class MessageTeller implements Teller {
   readonly #memory: Memory;
   readonly #board: VerdictBoard;
+  readonly #fleet: FleetWatch;
   readonly #sink: MessageSink;
   readonly #log: Log;
   #groups: GrouperState<AlertItem> = noGroups;
 
-  constructor(options: { memory: Memory; board: VerdictBoard; sink: MessageSink; log: Log }) {
+  constructor(options: { memory: Memory; board: VerdictBoard; fleet: FleetWatch; sink: MessageSink; log: Log }) {
     this.#memory = options.memory;
     this.#board = options.board;
+    this.#fleet = options.fleet;
     this.#sink = options.sink;
     this.#log = options.log;
   }
@@ -66,7 +69,7 @@ export class MessageTeller implements Teller {
     if (runtime.route === null) return;
     try {
       const config = { route: runtime.route, sendResolved: (receiver: string) => runtime.sendResolved.has(receiver) };
-      const { state, send } = step(config, this.#groups, this.#firing(runtime), nowMs);
+      const { state, send } = step(config, this.#groups, [...this.#firing(runtime), ...this.#breakers()], nowMs);
       this.#groups = state;
       for (const { id, receiver, status, alerts } of send) {
         const content: AlertContent = {
@@ -116,6 +119,25 @@ export class MessageTeller implements Teller {
       replicas: endpoints.size === 0 ? null : endpoints.size,
       requestedBy: episode.requestedBy,
     };
+  }
+
+  /** Breakers that are open concern all models, and are told as alerts of our own. */
+  #breakers(): readonly FiringAlert<AlertItem>[] {
+    return this.#fleet.open.map(({ name, sinceMs, detail }) => {
+      const labels = { alertname: 'RollbackdBreakerOpen', breaker: name, severity: 'page' };
+      const summary = `The ${name} breaker is open: nothing is rolled back until it has closed.`;
+      const data: AlertItem = {
+        alert: labels.alertname,
+        model: 'all models',
+        version: '',
+        summary,
+        reason: detail,
+        labels,
+        startsAt: new Date(sinceMs).toISOString(),
+        endsAt: null,
+      };
+      return { fingerprint: `breaker ${name}`, labels, startsAtMs: sinceMs, data };
+    });
   }
 
   /** Alerts that fire, but for those whose breach opened an episode: these speak through the episode. */

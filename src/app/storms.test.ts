@@ -1,14 +1,16 @@
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { silentLog } from '../../test/support/stage.ts';
+import { type StageOptions, silentLog } from '../../test/support/stage.ts';
 import { StormStage } from '../../test/support/storm-stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import { defaultLimits } from '../domain/limits.ts';
+import type { AlertContent } from '../domain/message.ts';
 import type { Journal } from '../domain/ports.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { AppActions } from './actions.ts';
 import type { App } from './app.ts';
+import { MessageTeller, type NewMessage } from './message-teller.ts';
 
 const minuteMs = 60_000;
 const names = ['a', 'b', 'c', 'd', 'e', 'f'];
@@ -195,3 +197,99 @@ describe('the flap lock', () => {
     expect(stage.serving('2')).toEqual([]);
   });
 });
+
+describe('the telemetry breaker', () => {
+  it('rolls nothing back while half of the models are without data, pages, and goes on after a minute of good data', async () => {
+    const stage = aStage();
+    const sent: NewMessage[] = [];
+    await started(stage.start({ tell: tellTo(sent) }));
+    await stage.pass(10_000);
+    for (const name of ['a', 'b', 'c']) stage.of(name).source.failure = 'prometheus answered 503';
+    await stage.pass(10_000);
+
+    stage.spoil('f');
+    await stage.pass(30_000);
+
+    expect(await held()).toEqual(['f: breaker_open']);
+    expect((await journal.decisions({}))[0]?.detail).toMatch(/telemetry breaker open since .*: 3 of 6 models are without fresh data, telemetry_breaker: 50%/);
+    await expect(actions.rollback('e', { to: null, by: 'ada', reason: 'x' })).rejects.toThrow(/breaker_open/);
+    expect(alerts(sent)).toContain('firing RollbackdBreakerOpen telemetry');
+
+    for (const name of ['a', 'b', 'c']) stage.of(name).source.failure = null;
+    await stage.pass(50_000);
+    expect(stage.serving('1')).toEqual([]);
+    await stage.pass(60_000);
+    expect(stage.serving('1')).toEqual(['f']);
+  });
+
+  it('takes stale samples for lost ones, and few requests for none', async () => {
+    const stage = aStage();
+    for (const name of ['a', 'b', 'c', 'd']) stage.of(name).source.traffic.set('2', { requests: 0.1, errorRatio: 0 });
+    stage.spoil('f');
+    const quiet = await started(stage.start());
+    await clock.advance(10_000);
+    expect(quiet.fleet.open).toEqual([]);
+    expect(await openModels()).toEqual(['f']);
+
+    for (const name of ['a', 'b', 'c', 'd']) stage.of(name).source.traffic.clear();
+    await clock.advance(10_000);
+    expect(quiet.fleet.open).toMatchObject([{ name: 'telemetry', detail: expect.stringContaining('4 of 6') as string }]);
+  });
+});
+
+describe('the breach breaker', () => {
+  it('holds and pages when a third of the models begins to fail at once, also over a restart, and ends when they are well', async () => {
+    const stage = aStage();
+    const sent: NewMessage[] = [];
+    const first = await started(stage.start({ tell: tellTo(sent) }));
+    await stage.pass(10_000);
+    stage.spoil('a', 'b', 'c');
+    await stage.pass(30_000);
+    // Whichever was judged first had begun, and was stopped.
+    const before = (await journal.episodes({})).length;
+    expect(before).toBeLessThan(2);
+    first.hurry();
+    await first.stop(0);
+    await started(stage.start({ tell: tellTo(sent) }));
+    await stage.pass(10 * minuteMs);
+
+    expect(await journal.episodes({})).toHaveLength(before);
+    expect(stage.serving('1')).toEqual([]);
+    expect(await held()).toEqual(['a: breaker_open', 'b: breaker_open', 'c: breaker_open']);
+    expect(alerts(sent)).toContain('firing RollbackdBreakerOpen breach');
+
+    for (const name of ['a', 'b']) stage.of(name).source.traffic.set('2', { requests: 100, errorRatio: 0 });
+    await stage.pass(minuteMs);
+    expect(stage.serving('1')).toEqual(['c']);
+  });
+
+  it('stops what has not begun to switch', async () => {
+    const stage = aStage();
+    stage.spoil('a');
+    await started(stage.start());
+    await stage.pass(3_000);
+    expect(await openModels()).toEqual(['a']);
+
+    stage.spoil('b', 'c', 'd');
+    await stage.pass(20_000);
+
+    expect((await journal.episodes({})).map(({ model, state, detail }) => `${model} ${state}: ${detail}`)).toEqual([
+      expect.stringMatching(/^a aborted: stopped \(breaker_open\): breach breaker open since .* Nothing moved: 2 still serves/) as string,
+    ]);
+    expect(stage.serving('1')).toEqual([]);
+  });
+});
+
+/** A teller that speaks through the route; what it tells is kept. */
+function tellTo(sent: NewMessage[]): NonNullable<StageOptions['tell']> {
+  const sink = { enqueue: async (message: NewMessage) => sent.push(message) > 0, events: () => [] };
+  return (parts) => new MessageTeller({ ...parts, sink, log: silentLog });
+}
+
+/** `firing NAME BREAKER` of the alerts that were told. */
+function alerts(sent: readonly NewMessage[]): readonly string[] {
+  return sent.flatMap(({ content }) => {
+    const { status, alerts: items } = content as unknown as AlertContent;
+    return (items ?? []).map(({ alert, labels }) => `${status} ${alert} ${labels['breaker'] ?? ''}`);
+  });
+}

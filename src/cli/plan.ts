@@ -128,7 +128,7 @@ async function foresee(app: App, verdict: Verdict, log: Log): Promise<Row> {
     episode: null,
   };
   const plane = runtime.planes.get(model.controlPlane);
-  const context = { memory, board, leadership: soleLeadership, runtime, nowMs: realClock.nowMs() };
+  const context = { memory, board, leadership: soleLeadership, fleet: app.fleet, runtime, nowMs: realClock.nowMs() };
   const judgement = judgeGuards(await readSignatures(subject, context, { plane, log, signal }), context);
   const { target } = judgement.choice;
   const planned =

@@ -20,12 +20,49 @@ export const limitsSchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: 'Stops a model that goes back and forth (flap_lock). Default: window 1d.' }),
+  telemetry_breaker: z
+    .strictObject({
+      share: positiveRatio()
+        .default(defaultLimits.telemetryBreaker.share)
+        .meta({ description: 'Share of the models without fresh data at which it opens, above 0. Default: 0.5.' }),
+      min_models: wholeNumber(1)
+        .default(defaultLimits.telemetryBreaker.minModels)
+        .meta({ description: 'Fewer models with rules that act than this do not open it. Default: 5.' }),
+      for: duration()
+        .default(defaultLimits.telemetryBreaker.forMs)
+        .meta({ description: 'It opens at once, and closes after good data for this long. Default: 1m.', default: '1m' }),
+    })
+    .prefault({})
+    .meta({ description: 'Nothing is rolled back while many models are without data at once (breaker_open). Default: share 0.5 of 5 models or more, for 1m.' }),
+  breach_breaker: z
+    .strictObject({
+      share: positiveRatio()
+        .default(defaultLimits.breachBreaker.share)
+        .meta({ description: 'Share of the models that must begin to breach together for it to open, above 0. Default: 0.3.' }),
+      min_models: wholeNumber(1)
+        .default(defaultLimits.breachBreaker.minModels)
+        .meta({ description: 'Fewer models with rules that act than this do not open it. Default: 5.' }),
+      within: duration({ minMs: 1000, minText: '1s' })
+        .default(defaultLimits.breachBreaker.withinMs)
+        .meta({ description: 'What began within this time began together. Default: 5m.', default: '5m' }),
+    })
+    .prefault({})
+    .meta({
+      description: 'Nothing is rolled back when many models begin to breach at once (breaker_open). Default: share 0.3 of 5 models or more, within 5m.',
+    }),
 });
+
+/** 0 would hold for ever. */
+function positiveRatio(): z.ZodType<number, number | string> {
+  return ratio().refine((share) => share > 0, 'expected a ratio above 0; write 5% or 0.05');
+}
 
 export function toLimits(parsed: z.output<typeof limitsSchema>): Limits {
   return {
     maxConcurrentRollbacks: parsed.max_concurrent_rollbacks,
     maxModelsShare: parsed.max_models_share,
+    telemetryBreaker: { share: parsed.telemetry_breaker.share, minModels: parsed.telemetry_breaker.min_models, forMs: parsed.telemetry_breaker.for },
+    breachBreaker: { share: parsed.breach_breaker.share, minModels: parsed.breach_breaker.min_models, withinMs: parsed.breach_breaker.within },
     flapLock: { windowMs: parsed.flap_lock.window },
   };
 }

@@ -23,7 +23,7 @@ function input(changes: Partial<DecideInput> = {}): DecideInput {
     incompatible: new Map(),
     triesNext: false,
     limits: defaultLimits,
-    fleet: { models: 10, open: [] },
+    fleet: { models: 10, open: [], breakers: [] },
     episode: null,
     ...changes,
   };
@@ -57,6 +57,12 @@ describe('decide', () => {
       'paused',
       /all models are paused/,
     ],
+    [
+      'a breaker is open',
+      { fleet: { models: 10, open: [], breakers: [{ name: 'breach', sinceMs: noonMs, detail: '4 of 10 models began to breach together' }] } },
+      'breaker_open',
+      /breach breaker open since 2026-11-22T12:00:00.000Z: 4 of 10 models began to breach together/,
+    ],
     ['an episode is open', { episodes: [anEpisode({ state: 'watching' })] }, 'already_rolling_back', /episode rb_01 \(2 to 1\) is watching/],
     ['in the cooldown', { episodes: [finished] }, 'cooldown', /ended 10m ago, cooldown: 30m/],
     [
@@ -76,7 +82,7 @@ describe('decide', () => {
     ],
     [
       'as many rollbacks are under way as may be',
-      { fleet: { models: 10, open: [anEpisode({ id: 'rb_x', model: 'ranker', state: 'staging' }), anEpisode({ id: 'rb_y', model: 'shop' })] } },
+      { fleet: { models: 10, open: [anEpisode({ id: 'rb_x', model: 'ranker', state: 'staging' }), anEpisode({ id: 'rb_y', model: 'shop' })], breakers: [] } },
       'too_many_at_once',
       /2 rollbacks are under way: ranker \(rb_x\), shop \(rb_y\); max_models_share: 20% of 10 models, so 2 at once/,
     ],

@@ -2,7 +2,7 @@ import type { Decision, GuardReason, HeldGuard } from './decision.ts';
 import { formatDuration } from './duration.ts';
 import type { Episode } from './episode.ts';
 import { findFlapLock } from './flap-lock.ts';
-import { type Fleet, tooManyAtOnce } from './fleet.ts';
+import { breakerOpen, type Fleet, tooManyAtOnce } from './fleet.ts';
 import type { Limits } from './limits.ts';
 import type { RollbackPolicy } from './model.ts';
 import { mainVersion, type Observation } from './observation.ts';
@@ -60,6 +60,7 @@ export function decide(input: DecideInput): Judgement {
   };
   ask('not_leader', input.notLeader);
   ask('paused', paused(input));
+  ask('breaker_open', breakerOpen(input.fleet, input.episode));
   ask('already_rolling_back', alreadyRollingBack(input));
   if (!input.byHand) ask('cooldown', cooldown(input));
   if (!input.byHand) ask('budget_spent', budgetSpent(input));

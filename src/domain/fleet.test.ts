@@ -4,6 +4,7 @@ import type { Episode } from './episode.ts';
 import { placesFor, tooManyAtOnce } from './fleet.ts';
 import { defaultLimits } from './limits.ts';
 
+const fleet = { models: 9, breakers: [] };
 const limits = { ...defaultLimits, maxConcurrentRollbacks: 2, maxModelsShare: 1 };
 
 function open(model: string, changes: Partial<Episode> = {}): Episode {
@@ -29,8 +30,8 @@ describe('tooManyAtOnce', () => {
       open('c', { finishedAtMs: noonMs }),
     ];
 
-    expect(tooManyAtOnce({ models: 9, open: [...idle, open('d')] }, limits, null)).toBeNull();
-    expect(tooManyAtOnce({ models: 9, open: [...idle, open('d'), open('e')] }, limits, null)).toBe(
+    expect(tooManyAtOnce({ ...fleet, open: [...idle, open('d')] }, limits, null)).toBeNull();
+    expect(tooManyAtOnce({ ...fleet, open: [...idle, open('d'), open('e')] }, limits, null)).toBe(
       '2 rollbacks are under way: d (rb_d), e (rb_e); max_concurrent_rollbacks: 2',
     );
   });
@@ -38,7 +39,7 @@ describe('tooManyAtOnce', () => {
   it('lets exactly as many go on as there are places, whichever is asked first', () => {
     const all = [open('a'), open('b', { startedAtMs: noonMs + 1 }), open('c', { state: 'planned', startedAtMs: null }), open('d', { startedAtMs: noonMs - 1 })];
 
-    const going = all.filter((own) => tooManyAtOnce({ models: 9, open: all }, limits, own) === null).map(({ model }) => model);
+    const going = all.filter((own) => tooManyAtOnce({ ...fleet, open: all }, limits, own) === null).map(({ model }) => model);
 
     expect(going).toEqual(['a', 'd']);
   });
@@ -46,6 +47,6 @@ describe('tooManyAtOnce', () => {
   it('stops none whose switch has begun, also where the limit was lowered meanwhile', () => {
     const all = ['a', 'b', 'c'].map((model) => open(model, { state: 'switching' }));
 
-    expect(all.map((own) => tooManyAtOnce({ models: 9, open: all }, limits, own))).toEqual([null, null, null]);
+    expect(all.map((own) => tooManyAtOnce({ ...fleet, open: all }, limits, own))).toEqual([null, null, null]);
   });
 });

@@ -1,3 +1,4 @@
+import type { OpenBreaker } from './breakers.ts';
 import type { Episode } from './episode.ts';
 import type { Limits } from './limits.ts';
 import { percent } from './words.ts';
@@ -8,6 +9,7 @@ export type Fleet = {
   readonly models: number;
   /** Open episodes of all models, as the journal has them. */
   readonly open: readonly Episode[];
+  readonly breakers: readonly OpenBreaker[];
 };
 
 /** How many rollbacks may be under way at once, 1 or more. */
@@ -32,6 +34,12 @@ export function tooManyAtOnce({ open, models }: Fleet, limits: Limits, own: Epis
       ? `max_models_share: ${percent(limits.maxModelsShare)} of ${models} models, so ${places} at once`
       : `max_concurrent_rollbacks: ${limits.maxConcurrentRollbacks}`;
   return `${others.length} ${others.length === 1 ? 'rollback is' : 'rollbacks are'} under way: ${names}; ${limit}`;
+}
+
+/** Which breakers are open, in words; `null`: none. A switch that has begun is carried through. */
+export function breakerOpen({ breakers }: Fleet, own: Episode | null): string | null {
+  if (breakers.length === 0 || (own !== null && hasBegunToSwitch(own))) return null;
+  return breakers.map(({ name, sinceMs, detail }) => `${name} breaker open since ${new Date(sinceMs).toISOString()}: ${detail}`).join('; ');
 }
 
 /** One that waits for a person moves nothing, and may wait for long. */

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { breakerNames } from '../domain/breakers.ts';
 import type { Decision } from '../domain/decision.ts';
 import type { Episode, EpisodeOutcome, SmokeResult, Trigger } from '../domain/episode.ts';
 import type { NotifyFailure } from '../domain/ports.ts';
@@ -133,6 +134,7 @@ const definitions = {
   journalSize: gauge('rollbackd_journal_size_bytes', [], 'Size of the journal.'),
   paused: gauge('rollbackd_model_paused', ['model'], '1 while rollbacks of the model are paused.'),
   pausedSince: gauge('rollbackd_model_paused_since_timestamp_seconds', ['model'], 'Since when; 0 while they are not.'),
+  breakerOpen: gauge('rollbackd_breaker_open', ['breaker'], '1 while the breaker (telemetry, breach) is open: nothing is rolled back.'),
   flapLocked: gauge('rollbackd_model_flap_locked', ['model'], '1 while the model is not rolled back any more, since it flaps; `rollbackd resume` lifts it.'),
   pinned: gauge(
     'rollbackd_model_pinned',
@@ -194,6 +196,7 @@ export class Metrics {
     const of = this.#of;
     forgetOthers(of, names);
     this.#shownStates.clear();
+    for (const breaker of breakerNames) of.breakerOpen.inc({ breaker }, 0);
     for (const model of names.models) {
       for (const trigger of ownTriggers) for (const outcome of outcomes) of.rollbacks.inc({ model, trigger, outcome }, 0);
       for (const outcome of ['passed', 'failed']) of.smokeTests.inc({ model, outcome }, 0);
@@ -367,6 +370,11 @@ export class Metrics {
   modelPaused(model: string, sinceMs: number | null): void {
     this.#of.paused.set({ model }, sinceMs === null ? 0 : 1);
     this.#of.pausedSince.set({ model }, (sinceMs ?? 0) / 1000);
+  }
+
+  /** All that are open. */
+  breakersAre(open: readonly (typeof breakerNames)[number][]): void {
+    for (const breaker of breakerNames) this.#of.breakerOpen.set({ breaker }, open.includes(breaker) ? 1 : 0);
   }
 
   modelFlapLocked(model: string, locked: boolean): void {

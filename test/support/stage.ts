@@ -1,4 +1,5 @@
 import { App, type AppDeps, type Postman } from '../../src/app/app.ts';
+import { FleetWatch } from '../../src/app/fleet-watch.ts';
 import { soleLeadership } from '../../src/app/leadership.ts';
 import { Memory } from '../../src/app/memory.ts';
 import { Observer } from '../../src/app/observer.ts';
@@ -56,7 +57,7 @@ export type StageOptions = {
   /** Default: it leads alone. */
   readonly leadership?: Leadership;
   /** Default: {@link FakeTeller}. All it tells goes to the receiver `oncall`. */
-  readonly tell?: (parts: { readonly memory: Memory; readonly board: VerdictBoard }) => Teller;
+  readonly tell?: (parts: { readonly memory: Memory; readonly board: VerdictBoard; readonly fleet: FleetWatch }) => Teller;
   /** Default: nobody sends. */
   readonly postman?: Postman;
   /** Further models, each on a plane of its own. */
@@ -107,6 +108,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     forceDryRun: options.forceDryRun ?? false,
   };
   const teller = new FakeTeller();
+  const fleet = new FleetWatch();
   const [memory, board] = [await Memory.load(options.journal), new VerdictBoard()];
   const deps: AppDeps = {
     memory,
@@ -114,9 +116,10 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     clock: options.clock,
     log: silentLog,
     metrics: new Metrics({ version: 'test' }, { processMetrics: false }),
-    teller: options.tell?.({ memory, board }) ?? teller,
+    teller: options.tell?.({ memory, board, fleet }) ?? teller,
     smoke: options.smoke ?? passingSmoke,
     leadership: options.leadership ?? soleLeadership,
+    fleet,
     postman: options.postman ?? { run: async () => undefined, flush: async () => undefined },
     closeRuntime: async () => undefined,
   };

@@ -7,6 +7,7 @@ import type { Observation } from '../../domain/observation.ts';
 import type { Leadership } from '../../domain/ports.ts';
 import { longestWindowMs, type Rule } from '../../domain/rule.ts';
 import type { Verdict } from '../../domain/verdict.ts';
+import type { FleetWatch } from '../fleet-watch.ts';
 import { createId } from '../ids.ts';
 import type { Memory } from '../memory.ts';
 import type { Runtime } from '../runtime.ts';
@@ -16,6 +17,7 @@ export type DecideContext = {
   readonly memory: Memory;
   readonly board: VerdictBoard;
   readonly leadership: Leadership;
+  readonly fleet: FleetWatch;
   readonly runtime: Runtime;
   readonly nowMs: number;
 };
@@ -35,7 +37,7 @@ export type DecideSubject = {
 
 /** Asks the guards with everything the memory knows of the model. */
 export function judgeGuards(subject: DecideSubject, context: DecideContext): Judgement {
-  const { memory, board, leadership, runtime, nowMs } = context;
+  const { memory, board, leadership, fleet, runtime, nowMs } = context;
   return decide({
     notLeader: describeFollower(leadership),
     nowMs,
@@ -53,7 +55,7 @@ export function judgeGuards(subject: DecideSubject, context: DecideContext): Jud
     incompatible: subject.incompatible ?? new Map(),
     triesNext: subject.model.smokeTest?.onFailure === 'next_target',
     limits: runtime.limits,
-    fleet: { models: runtime.models.size, open: memory.openEpisodes() },
+    fleet: { models: runtime.models.size, open: memory.openEpisodes(), breakers: fleet.open },
     episode: subject.episode,
   });
 }

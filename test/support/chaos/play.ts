@@ -163,11 +163,11 @@ class World {
       },
       rules: [aRule({ condition: { kind: 'error_ratio', windowMs: 10_000, limit: { op: 'above', value: 0.05 }, minRequests: 100 } })],
       smoke: this.#smokeOf(mortal),
-      tell: ({ memory, board }) => {
+      tell: ({ memory, board, fleet }) => {
         memory.onAppend((events) => {
           if (events.some((event) => event.type === 'message_enqueued')) void outbox.wake();
         });
-        return new MessageTeller({ memory, board, sink: outbox, log: silentLog });
+        return new MessageTeller({ memory, board, fleet, sink: outbox, log: silentLog });
       },
       postman: outbox,
     });
