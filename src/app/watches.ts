@@ -37,8 +37,13 @@ export class Watches {
   readonly #rules = new Map<string, Watch>();
   readonly #failures = new Map<string, number>();
 
+  /** Up to when each rule had counted all its versions when this process began. */
+  readonly #remembered = new Map<string, number>();
+
   constructor(memory: Memory) {
     this.#memory = memory;
+    for (const { rule, sequential } of memory.ruleStates().values())
+      if (sequential !== undefined) this.#remembered.set(rule, Math.min(sequential.uptoMs, this.#remembered.get(rule) ?? sequential.uptoMs));
   }
 
   /** How far back samples must be asked for. @param hasHistory whether the source keeps samples of its own */
@@ -51,9 +56,8 @@ export class Watches {
   #wantedMs(rule: Rule, hasHistory: boolean, nowMs: number): number {
     const readMs = this.#rules.get(rule.id)?.watch.readMs ?? null;
     if (readMs !== null) return windowFor(Math.max(nowMs - readMs + lateMs, this.#gapMs(rule)));
-    const remembered = [...this.#memory.ruleStates().values()].filter((state) => state.rule === rule.id);
-    const uptoMs = Math.min(nowMs, ...remembered.map(({ sequential }) => sequential?.uptoMs ?? nowMs));
-    return windowFor(Math.max(hasHistory ? firstWindowMs.history : firstWindowMs.none, nowMs - uptoMs + firstWindowMs.none));
+    const missedMs = nowMs - (this.#remembered.get(rule.id) ?? nowMs);
+    return windowFor(Math.max(hasHistory ? firstWindowMs.history : firstWindowMs.none, missedMs + firstWindowMs.none));
   }
 
   /** Counts what the turn has measured, and puts beside it how each version stands. Rules of other kinds are given back as they are. */

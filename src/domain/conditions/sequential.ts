@@ -66,6 +66,10 @@ function findCalm(condition: SequentialCondition, reading: SequentialReading): F
   const fields = fieldsOf(condition, reading, recent, false);
   const shown = `${share(condition, reading, recent)}${over}`;
   if (reading.standing === 'ok') return { ...fields, kind: 'ok', words: `${shown}, within ${allowed}: evidence for it ${health}, needed ${needed}` };
+  if (reading.heldBy === 'limit' && condition.healthy !== null) {
+    const between = `${shown}: above healthy: ${percent(condition.healthy)}, but since ${clock(reading.sinceMs)} not above ${allowed}`;
+    return { ...fields, kind: 'no_data', words: between, isUndecided: true };
+  }
   const bad = `${nats(reading.evidence, condition.alpha)} of ${oneDigit(-Math.log(condition.alpha))}`;
   const words = `${shown}: undecided against ${allowed}: evidence for a breach ${bad}, for health ${health} of ${needed}`;
   return { ...fields, kind: 'no_data', words, isUndecided: true };

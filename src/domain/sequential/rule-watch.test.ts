@@ -167,6 +167,23 @@ describe('a rule that is judged from counts', () => {
     });
   });
 
+  it('is upset by nothing between healthy and the limit, and sooner by what is above', () => {
+    const play = (rate: number, healthy: number | null): number | null => {
+      const random = seededRandom(11);
+      return stepsUntilBreach(new World(aCondition({ healthy })), '2', () => ({ '2': [20, binomial(random, 20, rate)] }), 600);
+    };
+    expect(play(0.08, 0.02) ?? 600).toBeLessThan((play(0.08, null) ?? 600) / 2);
+
+    const random = seededRandom(11);
+    const world = new World(aCondition({ healthy: 0.01 }));
+    for (let step = 0; step < 600; step += 1) world.step({ '2': [20, binomial(random, 20, 0.035)] });
+    expect(world.verdict('2')).toMatchObject({
+      kind: 'no_data',
+      isUndecided: true,
+      words: expect.stringMatching(/: above healthy: 1%, but since \S+ not above 5%$/),
+    });
+  });
+
   it('takes a severe degradation by a way of its own, and says so', () => {
     const world = healthy(new World(aCondition({ severe: { above: 0.25, forMs: 0 } }), { forMs: 60_000 }), 300);
     const steps = stepsUntilBreach(world, '2', () => ({ '2': [20, 18] }));
@@ -398,9 +415,9 @@ describe('a comparison from counts', () => {
 
 describe('a month of a healthy version', () => {
   it.each([
-    ['independent', null],
-    ['bursty', 0.02],
-  ])('at 2 %% under a limit of 5 %%, %s errors, is no false alarm', (_name, rho) => {
+    { errors: 'independent', rho: null },
+    { errors: 'bursty', rho: 0.02 },
+  ])('at 2 % under a limit of 5 %, with $errors errors, is no false alarm', ({ rho }) => {
     const random = seededRandom(2026);
     const detector = createDetector({ kind: 'threshold', threshold: 0.05, alpha: 0.01, pollSeconds: 15, horizonSeconds: 86_400 });
     let alarms = 0;
