@@ -2,7 +2,7 @@
  * Holds the documents to the code: what they name exists, their examples load, their tables are written from schemas and help texts.
  * After a wanted change of a schema or a flag: npx vitest run --project unit test/docs.test.ts -u
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -22,7 +22,7 @@ import { checkPromql } from '../src/rulefile/promql.ts';
 const root = path.resolve(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
 /** What this test holds; docs/decisions are notes of their day, docs/metrics.md has a test of its own. */
-const documents = ['README.md', 'docs/rules.md', 'docs/configuration.md', 'docs/operations.md', 'docs/architecture.md', 'docs/cli.md'];
+const documents = ['README.md', 'docs/rules.md', 'docs/configuration.md', 'docs/operations.md', 'docs/architecture.md', 'docs/cli.md', 'docs/threat-model.md'];
 
 // ---- Markdown
 
@@ -345,6 +345,19 @@ function expectCommand(line: string, called: string): void {
 // ---- tests
 
 beforeAll(async () => await walkCommands([]));
+
+describe('the threat model', () => {
+  it('claims only what a test holds that is there', () => {
+    const rows = tableBelow('docs/threat-model.md', 'What is defended');
+
+    expect(rows.length).toBeGreaterThan(10);
+    for (const [attack = '', , test = ''] of rows) {
+      const files = codeIn(test).filter((name) => name !== '');
+      expect(files.length, attack).toBeGreaterThan(0);
+      for (const file of files) expect(existsSync(path.join(root, file)), file).toBe(true);
+    }
+  });
+});
 
 describe('tables', () => {
   it.each(['docs/configuration.md', 'docs/rules.md', 'docs/cli.md'])('of %s are those of the code', async (file) => {

@@ -41,6 +41,26 @@ describe('the image', () => {
   });
 });
 
+describe('what runs in production', () => {
+  type Locked = { readonly dev?: boolean; readonly devOptional?: boolean; readonly hasInstallScript?: boolean; readonly link?: boolean };
+  const locked = Object.entries((JSON.parse(read('package-lock.json')) as { packages: Record<string, Locked> }).packages).filter(
+    ([place, { dev }]) => place !== '' && dev !== true,
+  );
+
+  it('has no package that runs a script when it is installed', () => {
+    const hooks = ['preinstall', 'install', 'postinstall'];
+    const scripted = locked.filter(([place, { hasInstallScript }]) => {
+      const file = path.join(root, place, 'package.json');
+      // A package for another machine is in the lock file only.
+      const { scripts = {} } = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { scripts?: Record<string, string> }) : {};
+      return hasInstallScript === true || hooks.some((hook) => scripts[hook] !== undefined) || existsSync(path.join(root, place, 'binding.gyp'));
+    });
+
+    expect(scripted.map(([place]) => place)).toEqual([]);
+    expect(locked.map(([place]) => place)).toContain('node_modules/axios');
+  });
+});
+
 describe('the package', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'rollbackd-package-'));
   const main = path.join(folder, manifest.bin.rollbackd);
