@@ -2,7 +2,7 @@ import type { EpisodeView } from '../domain/episode-view.ts';
 import { createApiClient } from './api-client.ts';
 import { alertColumns, decisionColumns, modelColumns, rollbackColumns, type VersionRow, versionColumns } from './columns.ts';
 import { CommandFailed, exitCodes } from './exit.ts';
-import { type OutputFormat, renderOutput } from './table.ts';
+import { type OutputFormat, onOneLine, renderOutput } from './table.ts';
 
 type ListOptions = { readonly url: string; readonly output: OutputFormat; readonly model: string | null; readonly limit: number };
 
@@ -76,7 +76,7 @@ export async function probe(what: 'healthy' | 'ready', url: string): Promise<num
 
 /** An episode for a terminal: what happened, on what evidence, by which steps. */
 export function describeEpisode(episode: EpisodeView): string {
-  const line = (name: string, value: string | null): string[] => (value === null || value === '' ? [] : [`${`${name}:`.padEnd(14)}${value}`]);
+  const line = (name: string, value: string | null): string[] => (value === null || value === '' ? [] : [`${`${name}:`.padEnd(14)}${onOneLine(value)}`]);
   const { evidence } = episode;
   const baseline = evidence.baseline === null ? null : `version ${evidence.baseline.version}: ${evidence.baseline.value ?? 'no data'}`;
   return [
@@ -120,5 +120,5 @@ export function describeEpisode(episode: EpisodeView): string {
 }
 
 function section(title: string, lines: readonly string[]): string[] {
-  return lines.length === 0 ? [] : [`${title}:`, ...lines.map((text) => `  ${text}`)];
+  return lines.length === 0 ? [] : [`${title}:`, ...lines.map((text) => `  ${onOneLine(text)}`)];
 }

@@ -69,12 +69,13 @@ export function formatAge(ageMs: number): string {
   return whole >= 10 || rest === 0 ? `${whole}${unit}` : `${whole}${unit}${rest}${lesser}`;
 }
 
-/** Texts come from other systems: what would steer the terminal is shown as a mark, line breaks as spaces. */
 function cellText(value: string | number | null): string {
-  if (value === null || value === '') return '-';
-  return String(value)
-    .replaceAll(/\s+/g, ' ')
-    .replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '�');
+  return value === null || value === '' ? '-' : onOneLine(String(value));
+}
+
+/** Texts come from other systems: what would steer the terminal is shown as a mark, line breaks as spaces. */
+export function onOneLine(text: string): string {
+  return text.replaceAll(/\s+/g, ' ').replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '�');
 }
 
 const segmenter = new Intl.Segmenter('en', { granularity: 'grapheme' });

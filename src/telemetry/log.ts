@@ -3,6 +3,7 @@ import { styleText } from 'node:util';
 import { ecsFormat } from '@elastic/ecs-pino-format';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import type * as PinoPretty from 'pino-pretty';
+import { lookUp } from '../domain/lookup.ts';
 import type { Log } from '../domain/ports.ts';
 import { describeError, withoutSecrets } from './redaction.ts';
 
@@ -47,7 +48,7 @@ export function createLog(options: LogOptions): Log {
     apmIntegration: false,
     ...(options.version === undefined ? {} : { serviceVersion: options.version }),
   });
-  const destination = options.destination ?? pino.destination({ fd: 2, sync: true });
+  const destination = withoutHidden(options.destination ?? pino.destination({ fd: 2, sync: true }));
   if (options.format === 'ecs') return new PinoLog(pino({ ...ecs, level: options.level }, destination), toEcs);
   return new PinoLog(pino({ level: options.level, base: null }, prettyStream(destination)), toPretty);
 }
@@ -93,7 +94,7 @@ function toEcs(fields: Fields): Fields {
     if (value === undefined) continue;
     if (key === 'err') Object.assign(shaped, ecsError(value));
     else if (key === 'durationMs' && typeof value === 'number') shaped['event.duration'] = Math.round(value * 1e6);
-    else shaped[ecsNames[key] ?? (key.includes('.') ? key : `rollbackd.${key}`)] = withoutSecrets(value, key);
+    else shaped[lookUp(ecsNames, key) ?? (key.includes('.') ? key : `rollbackd.${key}`)] = withoutSecrets(value, key);
   }
   return shaped;
 }
@@ -105,6 +106,14 @@ function ecsError(value: unknown): Fields {
 
 function toPretty(fields: Fields): Fields {
   return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, key === 'err' ? describeError(value) : withoutSecrets(value, key)]));
+}
+
+/**
+ * JSON escapes line breaks and ESC itself; what else steers a terminal (C1 controls) or turns its text around is escaped here, for who reads the log there.
+ */
+function withoutHidden(destination: DestinationStream): DestinationStream {
+  const hidden = /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+  return { write: (line) => destination.write(line.replaceAll(hidden, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)) };
 }
 
 /** Loaded only where it is wanted: a daemon in a cluster never pays for it. */
