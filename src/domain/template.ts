@@ -1,3 +1,5 @@
+import { lookUp } from './lookup.ts';
+
 /**
  * The part of Prometheus's templates (Go's text/template) that rollbackd knows: `{{ $labels.x }}`, `{{ $value | humanize }}`,
  * `{{ printf "%.2f" $value }}`, parentheses, trim marks and comments. No `if`, `range`, `query`: refused when parsed.
@@ -239,7 +241,7 @@ class Scanner {
     if (char === '.') {
       const name = /^\.\w*/.exec(rest)?.[0] ?? '.';
       this.at += name.length;
-      const known = dotVariables[name.slice(1)];
+      const known = lookUp(dotVariables, name.slice(1));
       if (known === undefined) throw new Refusal(start, name.length, `unknown value "${name}"; ${this.knownVariables()}`);
       return this.variable(known, start, name);
     }

@@ -17,8 +17,12 @@ describe('renderUrl', () => {
     expect(renderUrl(aTemplate('http://tfs:8501/v1/models/fraud/versions/{{ $to }}:predict?v={{ $to }}'), { to })).toBe(url);
   });
 
-  it.each(['.', '..', ''])('refuses the value "%s"', (to) => {
-    expect(() => renderUrl(aTemplate('http://tfs/{{ $to }}/x'), { to })).toThrow(`gives "${to}", which cannot stand in one`);
+  it('refuses what a function of the template cannot work on', () => {
+    expect(() => renderUrl(aTemplate('http://tfs/{{ $to | humanize }}/x'), { to: 'seven' })).toThrow('which cannot stand in one');
+  });
+
+  it.each(['.', '..', '', '\ud800'])('refuses the value %j', (to) => {
+    expect(() => renderUrl(aTemplate('http://tfs/{{ $to }}/x'), { to })).toThrow(`gives ${JSON.stringify(to)}, which cannot stand in one`);
   });
 });
 

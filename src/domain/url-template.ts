@@ -14,14 +14,15 @@ export function urlTemplateFault(template: Template): string | null {
 
 /**
  * Renders a URL. Each value is percent-encoded as one path segment or query value: it cannot add a `/`, a `?` or another parameter.
- * @throws {UrlTemplateError} when a value is `.` or `..` (a URL would climb by it), or empty between slashes
+ * @throws {UrlTemplateError} when a value is `.` or `..` (a URL would climb by it), empty, half a character, or what a function could not work on
  */
 export function renderUrl(template: Template, values: TemplateValues): string {
   return template.parts
     .map((part) => {
       if (part.kind === 'text') return part.text;
       const value = renderTemplate({ source: template.source, parts: [part] }, values);
-      if (/^\.{0,2}$/.test(value)) throw new UrlTemplateError(`a template in the URL gives "${value}", which cannot stand in one`);
+      if (/^\.{0,2}$/.test(value) || !value.isWellFormed() || value.startsWith('<error expanding template'))
+        throw new UrlTemplateError(`a template in the URL gives ${JSON.stringify(value)}, which cannot stand in one`);
       return encodeURIComponent(value);
     })
     .join('');

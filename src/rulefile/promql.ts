@@ -1,6 +1,7 @@
 import type { SyntaxNode, Tree } from '@lezer/common';
 import { parser } from '@prometheus-io/lezer-promql';
 import { parseDuration } from '../domain/duration.ts';
+import { lookUp } from '../domain/lookup.ts';
 import { nearest } from './nearest.ts';
 
 /** A fault in an expression; offsets in UTF-16 units from its start. */
@@ -105,6 +106,8 @@ const signatures: Readonly<Record<string, string>> = {
   vector: 's',
   year: '?v',
 };
+/** The grammar looks words up in plain objects, so it refuses these names (lezer-promql 0.315); to Prometheus they are names like any other. */
+const inheritedNames = /\b(?:constructor|__proto__)\b/gi;
 const aggregators = ['avg', 'bottomk', 'count', 'count_values', 'group', 'limit_ratio', 'limitk', 'max', 'min', 'quantile', 'stddev', 'stdvar', 'sum', 'topk'];
 const scalarFunctions: ReadonlySet<string> = new Set(['scalar', 'time', 'pi']);
 const comparisons: ReadonlySet<string> = new Set(['Eql', 'Gte', 'Gtr', 'Lte', 'Lss', 'Neq']);
@@ -133,7 +136,7 @@ export function checkPromql(expr: string): PromqlFacts {
 }
 
 function checkParsed(expr: string): PromqlFacts {
-  const tree = parser.parse(expr);
+  const tree = parser.parse(expr.replaceAll(inheritedNames, (name) => 'x'.repeat(name.length)));
   const syntax = syntaxFault(expr, tree);
   if (syntax !== null) return { faults: [syntax], rangeMs: 0, compares: true, absent: null };
   const root = child(tree.topNode);
@@ -160,7 +163,7 @@ function syntaxFault(expr: string, tree: Tree): PromqlFault | null {
   const token = /^(?:[a-zA-Z_:][\w:.]*|\d[\w.]*|"[^"\n]*"?|'[^'\n]*'?|[<>=!]=?~?|.)/s.exec(expr.slice(offset))?.[0];
   if (token === undefined) return { offset: expr.length, length: 1, message: `unexpected end of the expression${expectation(parent)}` };
   const called = token === '(' ? /([a-zA-Z_]\w*)\s*$/.exec(expr.slice(0, from)) : null;
-  if (called?.[1] !== undefined && signatures[called[1]] === undefined && !aggregators.includes(called[1])) {
+  if (called?.[1] !== undefined && !Object.hasOwn(signatures, called[1]) && !aggregators.includes(called[1])) {
     const meant = nearest(called[1], [...aggregators, ...Object.keys(signatures)]);
     return { offset: called.index, length: called[1].length, message: `unknown function "${called[1]}"${meant === null ? '' : `; did you mean "${meant}"?`}` };
   }
@@ -253,7 +256,7 @@ class Checker {
     if ((name === 'absent' || name === 'absent_over_time') && this.absent === null)
       this.absent = { offset: node.from, length: node.to - node.from, message: name };
     const operands = expressions(node.getChild('FunctionCallBody'));
-    const signature = signatures[name];
+    const signature = lookUp(signatures, name);
     if (signature === undefined) {
       for (const operand of operands) this.typeOf(operand);
       return scalarFunctions.has(name) ? 'scalar' : 'vector';

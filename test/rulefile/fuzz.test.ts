@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatDiagnostics, hasErrors } from '../../src/rulefile/diagnostic.ts';
 import { parseRuleFile } from '../../src/rulefile/parse.ts';
+import { fuzzRuns } from '../support/fuzz-runs.ts';
 
 const good = readFileSync(join(import.meta.dirname, 'every-key.good.yaml'));
 const pieces = [
@@ -54,11 +55,11 @@ function survives(source: string | Uint8Array): void {
 
 describe('parseRuleFile', () => {
   it('survives any bytes', () => {
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), survives), { numRuns: 500 });
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 400 }), survives), { numRuns: 500 * fuzzRuns });
   });
 
   it('survives any text', () => {
-    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 400 }), survives), { numRuns: 300 });
+    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 400 }), survives), { numRuns: 300 * fuzzRuns });
   });
 
   it('survives a good file with pieces put in, cut out and doubled', () => {
@@ -69,7 +70,7 @@ describe('parseRuleFile', () => {
         for (const { at, cut, piece } of changes) text = text.slice(0, at) + piece + text.slice(at + cut);
         survives(text);
       }),
-      { numRuns: 1200 },
+      { numRuns: 1200 * fuzzRuns },
     );
   }, 60_000);
 });

@@ -189,6 +189,17 @@ describe('the client in a pod', () => {
     expect(await inCluster().selfSubjectAccessReview(question, signal)).toEqual({ allowed: false, reason: 'no RBAC policy matched' });
   });
 
+  it.each([
+    [500, 'oops'],
+    [201, '{"status": 1}'],
+    [201, 'no JSON'],
+  ])('never leaves open whether it may: %i %s to a question about rights is a reading that failed', async (status, body) => {
+    nock(host).post('/apis/authorization.k8s.io/v1/selfsubjectaccessreviews').reply(status, body);
+
+    const error = await failureOf(inCluster().selfSubjectAccessReview({ verb: 'get', group: '', resource: 'pods', namespace: 'shop' }, signal));
+    expect(error.class).toBe('transient');
+  });
+
   it('tells an object that is not there from a kind that is not there', async () => {
     nock(host)
       .get(path)

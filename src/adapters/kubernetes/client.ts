@@ -2,7 +2,7 @@ import type { Clock, Log } from '../../domain/ports.ts';
 import { createHttpClient, type HttpClient, type HttpResponse, type HttpStream } from '../http/client.ts';
 import { classOfReading } from '../http/error-class.ts';
 import { HttpError } from '../http/http-error.ts';
-import { parseRetryAfter } from '../http/retry-after.ts';
+import { longestRetryAfterMs, parseRetryAfter } from '../http/retry-after.ts';
 import type { KubernetesAccess } from './access.ts';
 import type { Connection, ConnectionSource } from './connection.ts';
 import { classOfAnswer, fromHttpError, isStatus, KubernetesError, type ServerStatus } from './errors.ts';
@@ -208,9 +208,13 @@ class RestClient implements KubernetesClient {
   async selfSubjectAccessReview(question: AccessQuestion, signal: AbortSignal): Promise<{ readonly allowed: boolean; readonly reason: string }> {
     const path = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
     const body = { apiVersion: 'authorization.k8s.io/v1', kind: 'SelfSubjectAccessReview', spec: { resourceAttributes: question } };
-    const answer = await this.#call({ method: 'POST', path, body, contentType: 'application/json' }, signal);
+    const answer = await this.#call({ method: 'POST', path, body, contentType: 'application/json' }, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw asReading(error);
+    });
     const status = typeof answer === 'object' && answer !== null && 'status' in answer ? answer.status : null;
-    if (typeof status !== 'object' || status === null || !('allowed' in status)) throw unexpected(`POST ${path}`, 'a SelfSubjectAccessReview with a status');
+    if (typeof status !== 'object' || status === null || !('allowed' in status))
+      throw asReading(unexpected(`POST ${path}`, 'a SelfSubjectAccessReview with a status'));
     return { allowed: status.allowed === true, reason: 'reason' in status && typeof status.reason === 'string' ? status.reason : '' };
   }
 
@@ -334,13 +338,24 @@ function unexpected(what: string, expected: string): KubernetesError {
   );
 }
 
+/** A POST that changes nothing may simply be sent again. */
+function asReading(error: unknown): unknown {
+  if (!(error instanceof KubernetesError) || error.class !== 'indeterminate') return error;
+  const { message, status, reason, retryAfterMs } = error;
+  return new KubernetesError(classOfReading(error.class), message, { status, reason, retryAfterMs, cause: error });
+}
+
 const maxSaid = 1_000;
 
 function statusOf(body: string): ServerStatus & { readonly retryAfterMs: number | null } {
   try {
     const { message = '', reason, details } = statusObject.parse(JSON.parse(body));
     const seconds = details?.retryAfterSeconds;
-    return { message: message.slice(0, maxSaid), reason: reason ?? null, retryAfterMs: seconds === undefined || seconds <= 0 ? null : seconds * 1_000 };
+    return {
+      message: message.slice(0, maxSaid),
+      reason: reason ?? null,
+      retryAfterMs: seconds === undefined || seconds <= 0 ? null : Math.min(seconds * 1_000, longestRetryAfterMs),
+    };
   } catch {
     return { message: body.slice(0, maxSaid), reason: null, retryAfterMs: null };
   }

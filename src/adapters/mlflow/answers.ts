@@ -2,11 +2,13 @@ import { z } from 'zod';
 
 // Only the fields that are used. Protobuf's JSON leaves out what is empty, and writes int64 as number or as text.
 const millis = z.union([z.number(), z.string().regex(/^\d+$/).transform(Number)]);
+/** A whole number from 1 on, as number or as text. */
+const version = z.union([z.string().min(1), z.int().positive().transform(String)]);
 const tags = z.array(z.object({ key: z.string(), value: z.string().default('') })).default([]);
 
 const modelVersion = z.object({
   name: z.string(),
-  version: z.union([z.string(), z.number().transform(String)]),
+  version,
   creation_timestamp: millis.optional(),
   /** `models:/m-…` for models logged with MLflow 3; else where the artifacts lie. */
   source: z.string().default(''),
@@ -20,7 +22,7 @@ const modelVersion = z.object({
 export const registeredModelAnswer = z.object({
   registered_model: z.object({
     name: z.string(),
-    aliases: z.array(z.object({ alias: z.string(), version: z.union([z.string(), z.number().transform(String)]) })).default([]),
+    aliases: z.array(z.object({ alias: z.string(), version })).default([]),
   }),
 });
 export const modelVersionAnswer = z.object({ model_version: modelVersion });

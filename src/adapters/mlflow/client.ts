@@ -72,7 +72,7 @@ export class MlflowClient {
     const url = new URL(this.#base);
     url.search = '';
     url.pathname = `${url.pathname.replace(/\/+$/, '')}/`;
-    url.hash = `/models/${encodeURIComponent(name)}/versions/${encodeURIComponent(version)}`;
+    url.hash = `/models/${encodeURIComponent(name.toWellFormed())}/versions/${encodeURIComponent(version.toWellFormed())}`;
     return url.href;
   }
 

@@ -85,13 +85,14 @@ function isTensor(entry: Entry): entry is z.output<typeof tensor> {
 }
 
 function specsOf(entries: readonly Entry[]): Readonly<Record<string, ValueSpec>> {
-  const specs: Record<string, ValueSpec> = {};
+  // Without a prototype: an input may be called `__proto__`.
+  const specs = Object.create(null) as Record<string, ValueSpec>;
   for (const [index, entry] of entries.entries()) {
     const name = entry.name ?? String(index);
     if (isTensor(entry)) specs[name] = numberSpec(entry['tensor-spec'].dtype, entry['tensor-spec'].shape);
     else addSpecs(specs, name, entry, { isOptional: entry.required === false || entry.optional === true });
   }
-  return specs;
+  return Object.fromEntries(Object.entries(specs));
 }
 
 /** A value and, one by one, what it is made of: `tags[]`, `user.age`, `features{}`. */

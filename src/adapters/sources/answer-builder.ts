@@ -1,3 +1,4 @@
+import { lookUp } from '../../domain/lookup.ts';
 import type { Answer, CounterSeries } from '../../domain/measurement.ts';
 import { groupKey, type PlannedQuery } from '../../domain/query-plan.ts';
 
@@ -165,8 +166,8 @@ export function labelsKey(labels: Labels): string {
 /** Which question of the query an element answers, and for which version. */
 function placeOf({ keyLabels, versionLabel }: PlannedQuery, labels: Labels): { readonly key: string; readonly version: string } {
   const [only] = keyLabels;
-  const key = keyLabels.length === 1 && only !== undefined ? (labels[only] ?? '') : groupKey(keyLabels.map((label) => labels[label] ?? ''));
-  return { key, version: versionLabel === null ? '' : (labels[versionLabel] ?? '') };
+  const key = keyLabels.length === 1 && only !== undefined ? (lookUp(labels, only) ?? '') : groupKey(keyLabels.map((label) => lookUp(labels, label) ?? ''));
+  return { key, version: versionLabel === null ? '' : (lookUp(labels, versionLabel) ?? '') };
 }
 
 function valueAt<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -320,7 +320,7 @@ function fillExpr(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Ans
   // An expression cannot be cut: what it found may be the doing of the version that served before.
   const reachesBehind = attribution.kind === 'serving' && task.sinceMs !== null && task.nowMs - task.sinceMs < rangeMs;
   for (const element of answer.elements) {
-    const label = attribution.kind === 'label' ? element.labels[attribution.label] : '';
+    const label = attribution.kind === 'label' ? lookUp(element.labels, attribution.label) : '';
     const version = label === undefined ? null : nameOf(label);
     if (version === null) continue;
     if (reachesBehind) at(version).error = 'the range of the expression reaches behind the time since which this version serves';

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { lookUp } from '../../../domain/lookup.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, type PlaneTarget } from '../../../domain/ports.ts';
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
@@ -187,7 +188,7 @@ function keysOf({ plane }: PlaneTarget): z.output<typeof kserveKeys> {
 /** @throws {PlaneError} permanent, for a mode that serves otherwise */
 function modeOf(isvc: InferenceService): 'Knative' | 'Standard' {
   const named = isvc.status?.deploymentMode ?? isvc.metadata.annotations?.[modeAnnotation];
-  const mode = named === undefined ? (isvc.status?.components?.predictor?.traffic === undefined ? 'Standard' : 'Knative') : modes[named];
+  const mode = named === undefined ? (isvc.status?.components?.predictor?.traffic === undefined ? 'Standard' : 'Knative') : lookUp(modes, named);
   if (mode !== undefined) return mode;
   throw new PlaneError(
     'permanent',

@@ -1,6 +1,7 @@
 import { create, equals } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fuzzRuns } from '../../../../test/support/fuzz-runs.ts';
 import { ModelServerConfigSchema } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 import { fromText, TextFormatError, toText } from './text-format.ts';
 
@@ -124,7 +125,7 @@ describe('the text-format reader', () => {
       fc.property(fc.array(pieces, { maxLength: 30 }), (parts) => {
         expect(() => faultOf(parts.join(' '))).not.toThrow();
       }),
-      { numRuns: 500 },
+      { numRuns: 500 * fuzzRuns },
     );
   });
 });
@@ -174,7 +175,7 @@ describe('the text-format writer', () => {
 
         expect(equals(ModelServerConfigSchema, read(toText(ModelServerConfigSchema, config, layout)), config)).toBe(true);
       }),
-      { numRuns: 200 },
+      { numRuns: 200 * fuzzRuns },
     );
   });
 

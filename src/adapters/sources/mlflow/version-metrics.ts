@@ -48,7 +48,7 @@ function newestOf(runs: readonly MlflowRun[]): ReadonlyMap<string, Found> {
 }
 
 function toNumber(value: number | string): number {
-  const number = typeof value === 'number' ? value : value.trim() === '' ? Number.NaN : Number(value);
+  const number = typeof value === 'number' || /^[-+]?(?:Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)$/.test(value) ? Number(value) : Number.NaN;
   return Math.abs(number) >= greatest ? Math.sign(number) * Number.POSITIVE_INFINITY : number;
 }
 

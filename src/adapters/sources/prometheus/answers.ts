@@ -57,7 +57,7 @@ function hasField<K extends string>(value: unknown, key: K): value is Record<K, 
 }
 
 function labelsOf(element: unknown): Labels {
-  if (!hasField(element, 'metric') || typeof element.metric !== 'object' || element.metric === null)
+  if (!hasField(element, 'metric') || typeof element.metric !== 'object' || element.metric === null || Array.isArray(element.metric))
     throw new AnswerError('an element of the answer has no labels');
   for (const name in element.metric) {
     if (typeof (element.metric as Record<string, unknown>)[name] !== 'string') throw new AnswerError('a label of the answer is no text');
@@ -66,7 +66,7 @@ function labelsOf(element: unknown): Labels {
 }
 
 function readPoint(point: unknown): Point {
-  if (!Array.isArray(point) || typeof point[0] !== 'number' || typeof point[1] !== 'string')
+  if (!Array.isArray(point) || point.length !== 2 || typeof point[0] !== 'number' || typeof point[1] !== 'string')
     throw new AnswerError('a sample of the answer is no [time, "value"]');
   return { atMs: point[0] * 1000, value: parseValue(point[1]) };
 }
@@ -76,7 +76,8 @@ export function parseValue(text: string): number {
   if (text === 'NaN') return Number.NaN;
   if (text === '+Inf' || text === 'Inf') return Infinity;
   if (text === '-Inf') return -Infinity;
-  const value = text.trim() === '' ? Number.NaN : Number(text);
-  if (Number.isNaN(value)) throw new AnswerError(`a sample's value is no number: ${JSON.stringify(text.slice(0, 40))}`);
+  const value = Number(text);
+  // Number() would also read "", "0x10" and "Infinity".
+  if (!/^[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$/.test(text)) throw new AnswerError(`a sample's value is no number: ${JSON.stringify(text.slice(0, 40))}`);
   return value;
 }

@@ -1,3 +1,4 @@
+import { lookUp } from '../../../domain/lookup.ts';
 import type { Question } from '../../../domain/measurement.ts';
 import { extrapolatedIncrease, type Sample } from '../../../domain/prometheus-functions.ts';
 import { type Labels, labelsKey } from '../answer-builder.ts';
@@ -24,7 +25,7 @@ export function evaluate(
     if (!fitsAll(tests, ring.labels)) continue;
     const value = valueOf(question, ring, atMs);
     if (value === null) continue;
-    const labels = withoutEmpty(Object.fromEntries(by.map((label) => [label, ring.labels[label] ?? ''])));
+    const labels = withoutEmpty(Object.fromEntries(by.map((label) => [label, lookUp(ring.labels, label) ?? ''])));
     const key = labelsKey(labels);
     const group = groups.get(key);
     if (group === undefined) groups.set(key, { labels, value, series: 1 });

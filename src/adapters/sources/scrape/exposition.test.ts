@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fuzzRuns } from '../../../../test/support/fuzz-runs.ts';
 import { ExpositionError, type ExpositionFormat, formatOf, parseExposition } from './exposition.ts';
 
 function parse(page: string, format: ExpositionFormat = 'text'): [string, Record<string, string>, number, number | null][] {
@@ -159,7 +160,7 @@ describe('parseExposition, text format', () => {
 
         expect(parse(page)).toEqual(lines.map(({ name, labels, value }) => [name, labels, value, null]));
       }),
-      { seed: 20_261_122, numRuns: 300 },
+      { numRuns: 300 * fuzzRuns },
     );
   });
 
@@ -176,7 +177,7 @@ describe('parseExposition, text format', () => {
           expect(error).toBeInstanceOf(ExpositionError);
         }
       }),
-      { seed: 20_261_122, numRuns: 2000 },
+      { numRuns: 2000 * fuzzRuns },
     );
   });
 });

@@ -1,3 +1,4 @@
+import { lookUp } from '../../../domain/lookup.ts';
 import type { Answer, Question } from '../../../domain/measurement.ts';
 import type { Source } from '../../../domain/ports.ts';
 import { groupKey, type PlannedQuery, planQueries } from '../../../domain/query-plan.ts';
@@ -204,7 +205,7 @@ class TargetScraper implements ScrapeSource {
     const labels: Record<string, string> = this.#config.honor_labels ? { ...target.labels, ...page } : { ...page };
     if (!this.#config.honor_labels) {
       for (const [label, own] of Object.entries(target.labels)) {
-        const clash = page[label];
+        const clash = lookUp(page, label);
         if (clash !== undefined) labels[`exported_${label}`] = clash;
         labels[label] = own;
       }
@@ -255,7 +256,7 @@ class TargetScraper implements ScrapeSource {
    * intervals. A target may carry them unless one of its own labels contradicts a matcher.
    */
   #whyIncomplete(tests: readonly LabelTest[], atMs: number): string | null {
-    const concerned = this.#targets.filter(({ labels }) => tests.every(({ label, fits }) => labels[label] === undefined || fits(labels[label])));
+    const concerned = this.#targets.filter(({ labels }) => tests.every(({ label, fits }) => !Object.hasOwn(labels, label) || fits(labels[label] ?? '')));
     const missing = concerned.flatMap((target) => {
       const why = this.#whyMissing(target, atMs);
       return why === null ? [] : [why];

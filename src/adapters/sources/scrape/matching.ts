@@ -1,3 +1,4 @@
+import { lookUp } from '../../../domain/lookup.ts';
 import type { Matcher } from '../../../domain/model.ts';
 import type { Labels } from '../answer-builder.ts';
 
@@ -38,7 +39,7 @@ function toRegExp(label: string, pattern: string): RegExp {
 
 /** Whether a series with these labels is selected. */
 export function fitsAll(tests: readonly LabelTest[], labels: Labels): boolean {
-  return tests.every((test) => test.fits(labels[test.label] ?? ''));
+  return tests.every((test) => test.fits(lookUp(labels, test.label) ?? ''));
 }
 
 /** An empty label is no label. */
