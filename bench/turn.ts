@@ -88,6 +88,7 @@ async function compareTurns({ url, pid }: FilledPrometheus, asked: readonly Plan
     observer,
     externalLabels: {},
     limits: config.limits,
+    calendar: config.calendar,
     route: config.route,
     sendResolved: new Set(),
     forceDryRun: false,

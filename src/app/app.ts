@@ -258,6 +258,7 @@ export class App {
       return [{ alertname: rule.alert, model: verdict.model, version: verdict.version, state: isFiring ? ('firing' as const) : ('pending' as const) }];
     });
     metrics.alertsAre(alerts);
+    metrics.freezesAre(runtime.calendar.windows(nowMs));
     metrics.breakersAre(this.#deps.fleet.open.map(({ name }) => name));
     for (const [name, source] of runtime.sources) {
       const up = source.up();

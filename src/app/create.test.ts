@@ -4,6 +4,7 @@ import { silentLog } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import { sourcePlugins } from '../adapters/sources/index.ts';
 import type { Config } from '../config/config.ts';
+import { emptyCalendar } from '../domain/calendar.ts';
 import { defaultLimits } from '../domain/limits.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { type Created, createApp } from './create.ts';
@@ -22,6 +23,7 @@ function aConfig(url: string): Config {
     models: [],
     groups: [],
     limits: defaultLimits,
+    calendar: emptyCalendar,
     route: null,
     receivers: [],
     files: [],

@@ -277,6 +277,7 @@ class RuntimeBuilder {
         sendResolved: resolvedReceivers(config),
         externalLabels: config.globalLabels,
         limits: config.limits,
+        calendar: config.calendar,
         forceDryRun,
       };
       this.#owned.set(runtime, opened);

@@ -4,6 +4,7 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane } from '../../test/support/fake-plane.ts';
 import { silentLog } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
+import { emptyCalendar } from '../domain/calendar.ts';
 import { defaultLimits } from '../domain/limits.ts';
 import type { Route } from '../domain/routing.ts';
 import { FleetWatch } from './fleet-watch.ts';
@@ -43,6 +44,7 @@ async function toldOf(versions: readonly string[]): Promise<readonly NewMessage[
     planes,
     observer: new Observer({ planes, clock, log: silentLog }),
     limits: defaultLimits,
+    calendar: emptyCalendar,
     externalLabels: {},
     route,
     sendResolved: new Set(),

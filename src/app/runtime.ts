@@ -1,3 +1,4 @@
+import type { Calendar } from '../domain/calendar.ts';
 import type { Limits } from '../domain/limits.ts';
 import type { Model, RollbackPolicy } from '../domain/model.ts';
 import type { ControlPlane, Source } from '../domain/ports.ts';
@@ -22,6 +23,7 @@ export type Runtime = {
   readonly externalLabels: Readonly<Record<string, string>>;
   /** Over all models. */
   readonly limits: Limits;
+  readonly calendar: Calendar;
   /** `--dry-run`: beats every `mode: enforce`. */
   readonly forceDryRun: boolean;
 };

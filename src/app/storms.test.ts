@@ -1,9 +1,14 @@
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { type StageOptions, silentLog } from '../../test/support/stage.ts';
 import { StormStage } from '../../test/support/storm-stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
+import { toCalendar } from '../config/calendar.ts';
+import { freezeWindowSchema } from '../config/freeze-windows.ts';
+import { timeIntervalsSchema } from '../config/time-intervals.ts';
+import type { Calendar } from '../domain/calendar.ts';
 import { defaultLimits } from '../domain/limits.ts';
 import type { AlertContent } from '../domain/message.ts';
 import type { Journal } from '../domain/ports.ts';
@@ -277,6 +282,113 @@ describe('the breach breaker', () => {
       expect.stringMatching(/^a aborted: stopped \(breaker_open\): breach breaker open since .* Nothing moved: 2 still serves/) as string,
     ]);
     expect(stage.serving('1')).toEqual([]);
+  });
+});
+
+describe('a freeze window', () => {
+  // Sunday, 12:00 UTC is when the clock begins: 13:00 in Berlin.
+  const freeze = { name: 'load-test', schedule: '2 13 * * 0', duration: '10m', time_zone: 'Europe/Berlin' };
+  const calendarOf = (...windows: readonly object[]): Calendar => toCalendar(z.array(freezeWindowSchema).parse(windows), []);
+
+  it('holds until it is over, but not a person where it says so, nor other models', async () => {
+    const stage = aStage(['a', 'b', 'c']);
+    const calendar = calendarOf({ ...freeze, models: ['a'], manual_rollback: true }, { ...freeze, name: 'audit', models: ['b'] });
+    await started(stage.start({ calendar, limits: { ...defaultLimits, maxModelsShare: 1 } }));
+    await stage.pass(2 * minuteMs + 1_000);
+    stage.spoil('a', 'c');
+    await stage.pass(30_000);
+
+    expect(await held()).toEqual(['a: frozen']);
+    expect(stage.serving('1')).toEqual(['c']);
+    expect((await journal.decisions({})).find(({ reason }) => reason === 'frozen')?.detail).toBe(
+      'freeze window load-test is on until 2026-11-22T12:12:00.000Z',
+    );
+    await expect(actions.rollback('b', { to: null, by: 'ada', reason: 'x' })).rejects.toThrow('not rolled back (frozen): freeze window audit is on until');
+    expect(await actions.rollback('a', { to: null, by: 'ada', reason: 'it is our button' })).toMatchObject({ model: 'a', trigger: 'manual' });
+    await stage.pass(30_000);
+    expect(stage.serving('1')).toEqual(['a', 'c']);
+  });
+
+  it('is over by itself', async () => {
+    const stage = aStage(['a']);
+    await started(stage.start({ calendar: calendarOf({ ...freeze, schedule: '0 13 * * 0' }) }));
+    stage.spoil('a');
+    await stage.pass(9 * minuteMs);
+    expect(stage.serving('1')).toEqual([]);
+
+    await stage.pass(2 * minuteMs);
+    expect(stage.serving('1')).toEqual(['a']);
+  });
+
+  it('that begins meanwhile stops what has not begun to switch', async () => {
+    const stage = aStage(['a']);
+    await started(stage.start({ calendar: calendarOf(freeze) }));
+    await stage.pass(2 * minuteMs - 7_000);
+    stage.spoil('a');
+    await stage.pass(30_000);
+
+    expect(await journal.episodes({})).toMatchObject([
+      {
+        state: 'aborted',
+        detail: expect.stringMatching(/^stopped \(frozen\): freeze window load-test is on until .* Nothing moved: 2 still serves/) as string,
+      },
+    ]);
+  });
+});
+
+describe('require_approval: outside', () => {
+  const rollback = { requireApproval: 'outside', activeTimeIntervals: ['office'], approvalTimeoutMs: 5 * minuteMs } as const;
+  const office = { name: 'office', time_intervals: [{ times: [{ start_time: '13:10', end_time: '18:00' }], location: 'Europe/Berlin' }] };
+  const calendar = toCalendar([], z.array(timeIntervalsSchema).parse([office]));
+
+  it('asks outside of the times, lets the question expire, and acts by itself within them', async () => {
+    const stage = aStage(['a']);
+    stage.spoil('a');
+    await started(stage.start({ calendar, rollback }));
+    await stage.pass(2 * minuteMs);
+    expect(await journal.episodes({})).toMatchObject([{ state: 'pending_approval' }]);
+    expect((await journal.decisions({}))[0]).toMatchObject({
+      reason: 'approval_needed',
+      detail: 'require_approval: outside, and it is not the time of office',
+    });
+
+    await stage.pass(7 * minuteMs);
+    expect((await journal.episodes({})).at(-1)).toMatchObject({ state: 'rejected', detail: 'nobody approved it within 5m' });
+    expect(stage.serving('1')).toEqual([]);
+
+    await stage.pass(8 * minuteMs);
+    expect(stage.serving('1')).toEqual(['a']);
+  });
+});
+
+describe('the stop of all models', () => {
+  it('stops episodes before their next mutation, holds everything after that, also by hand, and outlives a restart', async () => {
+    const stage = aStage(['a', 'b', 'c']);
+    stage.spoil('a', 'b', 'c');
+    const limits = { ...defaultLimits, maxModelsShare: 1 };
+    const first = await started(stage.start({ limits }));
+    await stage.pass(3_000);
+    expect(await openModels()).toHaveLength(3);
+
+    await actions.pause('*', { forMs: null, by: 'ada', reason: 'incident 4711' });
+    const sent = [...stage.models.values()].map(({ plane }) => plane.applied.filter((line) => !line.startsWith('undo')).length);
+    await stage.pass(minuteMs);
+    expect([...stage.models.values()].map(({ plane }) => plane.applied.filter((line) => !line.startsWith('undo')).length)).toEqual(sent);
+    expect((await journal.episodes({})).map(({ state, detail }) => `${state} ${detail.slice(0, 80)}`)).toEqual(
+      Array.from({ length: 3 }, () => 'aborted stopped (paused): all models are paused until resumed by ada: incident 4711. Not'.slice(0, 88)),
+    );
+    first.hurry();
+    await first.stop(0);
+
+    await started(stage.start({ limits }));
+    await stage.pass(10 * minuteMs);
+    expect(await journal.episodes({})).toHaveLength(3);
+    expect(stage.serving('1')).toEqual([]);
+    await expect(actions.rollback('a', { to: null, by: 'ada', reason: 'x' })).rejects.toThrow('not rolled back (paused)');
+
+    await actions.resume('*', { by: 'ada', reason: 'over' });
+    await stage.pass(minuteMs);
+    expect(stage.serving('1')).toEqual(['a', 'b', 'c']);
   });
 });
 

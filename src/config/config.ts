@@ -1,3 +1,4 @@
+import type { Calendar } from '../domain/calendar.ts';
 import type { Limits } from '../domain/limits.ts';
 import type { Model } from '../domain/model.ts';
 import type { Route } from '../domain/routing.ts';
@@ -39,6 +40,8 @@ export type Config = {
   /** Of all rule files, in the order of their paths; rule ids are unique over all of them. */
   readonly groups: readonly RuleGroup[];
   readonly limits: Limits;
+  /** Freeze windows and time intervals. */
+  readonly calendar: Calendar;
   /** `null`: nobody is told. */
   readonly route: Route | null;
   readonly receivers: readonly ReceiverConfig[];

@@ -4,17 +4,21 @@ import { z } from 'zod';
 import { lookUp } from '../domain/lookup.ts';
 import type { Route } from '../domain/routing.ts';
 import type { RuleGroup } from '../domain/rule.ts';
+import { checkActiveTimes } from '../rulefile/active-times.ts';
 import type { KnownModel, RuleFileContext } from '../rulefile/context.ts';
 import { type Diagnostic, hasErrors, sortDiagnostics } from '../rulefile/diagnostic.ts';
 import { nearest } from '../rulefile/nearest.ts';
 import { parseRuleFile, withUniqueIds } from '../rulefile/parse.ts';
 import { validate, validatePart, valueAt } from '../rulefile/validate.ts';
 import { YamlFile } from '../rulefile/yaml-document.ts';
+import { toCalendar } from './calendar.ts';
 import type { Config, JournalConfig, LeaderElectionConfig } from './config.ts';
 import { environment, expandVariables } from './env.ts';
 import { displayPath, expandPattern, fileDiagnostic, hashFiles, type ReadFile, readBytes } from './files.ts';
+import { globPattern } from './freeze-windows.ts';
 import { toLimits } from './limits-schema.ts';
 import { toModel, toPolicy } from './model.ts';
+import { rollbackSchema } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
 import { configSchema, modelSchema, type ParsedConfig, type ParsedRoute, type Registries } from './schema.ts';
 
@@ -48,6 +52,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
   const planes = checkModels(yaml, plain, { ...kinds, actuators }, registries, folder);
   checkReceivers(yaml, plain);
   checkLeaderElection(yaml, plain);
+  checkTimes(yaml, plain);
   await checkBodyFiles(yaml, plain);
   const ruleFiles = await readRuleFiles(yaml, plain, folder);
   const rules = readRules(ruleFiles, {
@@ -70,6 +75,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
       models: value.models.map((model, i) => toModel(model, planes[i] ?? {}, folder)),
       groups: rules.groups,
       limits: toLimits(value.limits),
+      calendar: toCalendar(value.freeze_windows, value.time_intervals),
       route: toRoute(value.route),
       receivers: value.receivers.map((entry) => ({
         name: entry.name,
@@ -265,6 +271,43 @@ function checkReceivers(yaml: YamlFile, plain: unknown): void {
   visit(valueAt(plain, ['route']), ['route']);
 }
 
+function namesIn(plain: unknown, list: string): readonly string[] {
+  return listAt(plain, [list]).flatMap((entry) => {
+    const name = valueAt(entry, ['name']);
+    return typeof name === 'string' ? [name] : [];
+  });
+}
+
+/** Names of freeze windows and time intervals, and what refers to them. */
+function checkTimes(yaml: YamlFile, plain: unknown): void {
+  for (const list of ['time_intervals', 'freeze_windows']) {
+    const names = new Set<string>();
+    listAt(plain, [list]).forEach((entry, i) => {
+      const name = valueAt(entry, ['name']);
+      if (typeof name !== 'string') return;
+      if (names.has(name)) repeated(yaml, [list, i, 'name'], name);
+      names.add(name);
+    });
+  }
+  const models = namesIn(plain, 'models');
+  listAt(plain, ['freeze_windows']).forEach((entry, i) => {
+    listAt(entry, ['models']).forEach((glob, j) => {
+      if (typeof glob !== 'string' || glob === '' || glob === '*' || models.some((name) => globPattern(glob).test(name))) return;
+      const suggestion = nearest(glob, models);
+      yaml.report(
+        ['freeze_windows', i, 'models', j],
+        `found ${JSON.stringify(glob)}, which is no model${suggestion === null ? '' : `; did you mean "${suggestion}"?`} (there are: ${models.slice(0, 10).join(', ') || 'none'})`,
+        { code: 'unknown_name' },
+      );
+    });
+  });
+  const intervals = namesIn(plain, 'time_intervals');
+  listAt(plain, ['models']).forEach((model, i) => {
+    const rollback = rollbackSchema.safeParse(valueAt(model, ['rollback']) ?? {}).data;
+    if (rollback !== undefined) checkActiveTimes(yaml, ['models', i, 'rollback'], { written: rollback, policy: toPolicy(rollback), intervals });
+  });
+}
+
 async function checkBodyFiles(yaml: YamlFile, plain: unknown): Promise<void> {
   const wanted = listAt(plain, ['models']).flatMap((model, i) =>
     listAt(model, ['smoke_test', 'requests']).flatMap((request, j) => {
@@ -309,6 +352,7 @@ function readRules(files: readonly ReadFile[], context: RuleFileContext): { grou
 /** What rules must know of the models; a model with faults of its own is known by name only, so that its rules are not blamed for it. */
 function knownModels(plain: unknown, sources: Kinds['source'], registries: Registries): ReadonlyMap<string, KnownModel> {
   const known = new Map<string, KnownModel>();
+  const timeIntervals = namesIn(plain, 'time_intervals');
   for (const entry of listAt(plain, ['models'])) {
     const name = valueAt(entry, ['name']);
     if (typeof name !== 'string') continue;
@@ -331,6 +375,7 @@ function knownModels(plain: unknown, sources: Kinds['source'], registries: Regis
       hasQuality: model.quality !== undefined,
       hasSmokeTest: model.smoke_test !== undefined,
       policy: toPolicy(model.rollback),
+      timeIntervals,
     });
   }
   return known;

@@ -15,6 +15,7 @@ export const defaultPolicy: RollbackPolicy = {
   recoveryWithinMs: 300_000,
   stickMs: 180_000,
   requireApproval: 'never',
+  activeTimeIntervals: [],
   approvalTimeoutMs: 1_800_000,
   approvalAfterMs: 604_800_000,
   allowIncompatible: false,
@@ -65,7 +66,15 @@ export const rollbackSchema = z.strictObject({
   converge_timeout: duration({ minMs: 1000, minText: '1s' }).optional().meta({ description: 'Time the plane has for each step to take. Default: 10m.' }),
   recovery: recovery.optional().meta({ description: 'Recovery of the metrics on the target. Default: within 5m.' }),
   stick: duration().optional().meta({ description: 'Time the switch must still be in force after recovery. Default: 3m.' }),
-  require_approval: z.enum(['never', 'always']).optional().meta({ description: 'Whether a person must approve: never or always. Default: never.' }),
+  require_approval: z
+    .enum(['never', 'always', 'outside'])
+    .optional()
+    .meta({ description: 'Whether a person must approve: never, always, or outside of active_time_intervals. Default: never.' }),
+  active_time_intervals: z
+    .array(z.string({ error: 'expected the name of an entry of time_intervals' }), { error: 'expected a list of names of time_intervals' })
+    .min(1, 'expected at least one name of time_intervals')
+    .optional()
+    .meta({ description: 'Times (names of time_intervals) outside of which require_approval: outside asks a person. Default: none.' }),
   approval_timeout: duration({ minMs: 1000, minText: '1s' })
     .optional()
     .meta({ description: 'A request for approval is rejected after this time. Default: 30m.' }),
@@ -96,6 +105,7 @@ export function toOverrides(parsed: Parsed, base: RollbackPolicy): RollbackOverr
     recoveryWithinMs: parsed.recovery?.within,
     stickMs: parsed.stick,
     requireApproval: parsed.require_approval,
+    activeTimeIntervals: parsed.active_time_intervals,
     approvalTimeoutMs: parsed.approval_timeout,
     approvalAfterMs: parsed.approval_after,
     allowIncompatible: parsed.allow_incompatible,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseDuration } from '../domain/duration.ts';
 import { linkVariables, smokeVariables } from '../domain/template.ts';
+import { freezeWindowSchema } from './freeze-windows.ts';
 import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
 import { limitsSchema } from './limits-schema.ts';
 import { matcher, regexFault } from './matchers.ts';
@@ -9,6 +10,7 @@ import { presets } from './presets/index.ts';
 import { retentionSchema } from './retention-schema.ts';
 import { duration, entityName, filePath, flag, labelName, labels, text, wholeNumber } from './scalars.ts';
 import { template } from './template-schema.ts';
+import { timeIntervalsSchema } from './time-intervals.ts';
 
 /** What the loader must know of the plug-ins: kinds and schemas, handed in by the composition root. */
 export type Registries = {
@@ -403,6 +405,14 @@ export function configSchema(registries: Registries) {
       .default([])
       .meta({ description: 'What switches versions. Default: none.' }),
     models: z.array(modelSchema, { error: 'expected a list of models' }).default([]).meta({ description: 'The served models. Default: none.' }),
+    time_intervals: z
+      .array(timeIntervalsSchema, { error: 'expected a list of time intervals' })
+      .default([])
+      .meta({ description: 'Named times, as in Alertmanager, for rollback.active_time_intervals. Default: none.' }),
+    freeze_windows: z
+      .array(freezeWindowSchema, { error: 'expected a list of freeze windows' })
+      .default([])
+      .meta({ description: 'Times in which nothing is rolled back (frozen), in the words of Argo CD’s sync windows. Default: none.' }),
     limits: limitsSchema.prefault({}).meta({ description: 'What holds a storm of rollbacks back, over all models. Default: each key’s.' }),
     route: rootRoute.optional().meta({ description: 'Which receiver is told what, as in Alertmanager. Default: nobody is told.' }),
     receivers: z

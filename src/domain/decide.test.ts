@@ -23,6 +23,8 @@ function input(changes: Partial<DecideInput> = {}): DecideInput {
     incompatible: new Map(),
     triesNext: false,
     limits: defaultLimits,
+    freezes: [],
+    isOutside: false,
     fleet: { models: 10, open: [], breakers: [] },
     episode: null,
     ...changes,
@@ -56,6 +58,18 @@ describe('decide', () => {
       { pauses: [{ model: null, sinceMs: noonMs - 1, untilMs: noonMs + 1, reason: 'x', by: 'ada' }] },
       'paused',
       /all models are paused/,
+    ],
+    [
+      'a freeze window is on',
+      { freezes: [{ name: 'load-test', detail: 'load-test is on until 2026-11-28T00:00:00.000Z', allowsManual: true }] },
+      'frozen',
+      /freeze window load-test is on until 2026-11-28/,
+    ],
+    [
+      'approval is asked for outside of times, and it is outside',
+      { policy: aPolicy({ requireApproval: 'outside', activeTimeIntervals: ['office'] }), isOutside: true },
+      'approval_needed',
+      /require_approval: outside, and it is not the time of office/,
     ],
     [
       'a breaker is open',
@@ -130,6 +144,21 @@ describe('decide', () => {
 
     expect(judgement.reason).toBe(reason);
     expect(judgement.detail).toMatch(detail);
+  });
+
+  it('lets a person roll back in a freeze where the window says so, and a switch be carried through', () => {
+    const freeze = { name: 'load-test', detail: 'load-test is on', allowsManual: true };
+    const strict = { ...freeze, name: 'audit', allowsManual: false };
+    const reasonOf = (changes: Partial<DecideInput>) => decide(input(changes)).reason;
+
+    expect(reasonOf({ freezes: [freeze], byHand: true })).toBe('go');
+    expect(reasonOf({ freezes: [freeze, strict], byHand: true })).toBe('frozen');
+    expect(reasonOf({ freezes: [strict], episode: anEpisode({ state: 'staging' }) })).toBe('frozen');
+    expect(reasonOf({ freezes: [strict], episode: anEpisode({ state: 'switching' }) })).toBe('go');
+  });
+
+  it('asks nobody within the times of require_approval: outside', () => {
+    expect(decide(input({ policy: aPolicy({ requireApproval: 'outside', activeTimeIntervals: ['office'] }), isOutside: false })).reason).toBe('go');
   });
 
   it('does not call it everywhere when another version with traffic is well', () => {

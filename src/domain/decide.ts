@@ -1,8 +1,9 @@
+import type { Freeze } from './calendar.ts';
 import type { Decision, GuardReason, HeldGuard } from './decision.ts';
 import { formatDuration } from './duration.ts';
 import type { Episode } from './episode.ts';
 import { findFlapLock } from './flap-lock.ts';
-import { breakerOpen, type Fleet, tooManyAtOnce } from './fleet.ts';
+import { breakerOpen, type Fleet, hasBegunToSwitch, tooManyAtOnce } from './fleet.ts';
 import type { Limits } from './limits.ts';
 import type { RollbackPolicy } from './model.ts';
 import { mainVersion, type Observation } from './observation.ts';
@@ -37,6 +38,10 @@ export type DecideInput = {
   /** Whether the next target is tried after one that is given up. */
   readonly triesNext: boolean;
   readonly limits: Limits;
+  /** Freeze windows in force for the model now. */
+  readonly freezes: readonly Freeze[];
+  /** Whether now is outside of the policy's time intervals. */
+  readonly isOutside: boolean;
   readonly fleet: Fleet;
   /** The episode on whose behalf the guards are asked again before a mutation; `null` at the first decision. */
   readonly episode: Episode | null;
@@ -60,6 +65,7 @@ export function decide(input: DecideInput): Judgement {
   };
   ask('not_leader', input.notLeader);
   ask('paused', paused(input));
+  ask('frozen', frozen(input));
   ask('breaker_open', breakerOpen(input.fleet, input.episode));
   ask('already_rolling_back', alreadyRollingBack(input));
   if (!input.byHand) ask('cooldown', cooldown(input));
@@ -117,6 +123,13 @@ function paused(input: DecideInput): string | null {
   if (pause === undefined) return null;
   const until = pause.untilMs === null ? 'until resumed' : `until ${new Date(pause.untilMs).toISOString()}`;
   return `${pause.model === null ? 'all models are' : 'the model is'} paused ${until} by ${pause.by}: ${pause.reason}`;
+}
+
+/** A switch that has begun is carried through: a freeze in the middle would leave replicas apart. */
+function frozen({ freezes, byHand, episode }: DecideInput): string | null {
+  if (episode !== null && hasBegunToSwitch(episode)) return null;
+  const inForce = byHand ? freezes.filter(({ allowsManual }) => !allowsManual) : freezes;
+  return inForce.length === 0 ? null : `freeze window ${inForce.map(({ detail }) => detail).join('; ')}`;
 }
 
 function alreadyRollingBack(input: DecideInput): string | null {
@@ -214,6 +227,8 @@ function foreignVersion(observation: Observation, from: string, to: string): str
 function approvalNeeded(input: DecideInput): string | null {
   if (input.episode !== null) return null;
   if (input.policy.requireApproval === 'always') return 'require_approval: always';
+  if (input.policy.requireApproval === 'outside' && input.isOutside)
+    return `require_approval: outside, and it is not the time of ${input.policy.activeTimeIntervals.join(', ')}`;
   const entry = input.ledger.find((line) => line.version === input.from);
   const servedMs = entry?.servingSinceMs == null ? 0 : input.nowMs - entry.servingSinceMs;
   if (input.policy.approvalAfterMs > 0 && servedMs > input.policy.approvalAfterMs) {

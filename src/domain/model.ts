@@ -31,7 +31,9 @@ export type RollbackPolicy = {
   readonly convergeTimeoutMs: number;
   readonly recoveryWithinMs: number;
   readonly stickMs: number;
-  readonly requireApproval: 'never' | 'always';
+  readonly requireApproval: 'never' | 'always' | 'outside';
+  /** Names of time intervals; `outside` of all of them a person is asked. */
+  readonly activeTimeIntervals: readonly string[];
   readonly approvalTimeoutMs: number;
   /** A version that served well for longer than this is asked about first; 0 = never asked for that. */
   readonly approvalAfterMs: number;

@@ -17,6 +17,8 @@ export type KnownModel = {
   readonly hasQuality?: boolean | null;
   readonly hasSmokeTest: boolean | null;
   readonly policy: RollbackPolicy | null;
+  /** Names of `time_intervals:`; absent: not known. */
+  readonly timeIntervals?: readonly string[];
 };
 
 /** Absent `models`: the files are judged alone, and any model may exist. */

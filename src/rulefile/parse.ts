@@ -2,6 +2,7 @@ import { defaultPolicy, toOverrides } from '../config/policy-schema.ts';
 import { formatDuration } from '../domain/duration.ts';
 import type { RollbackPolicy } from '../domain/model.ts';
 import type { ExprCondition, Rule, RuleGroup } from '../domain/rule.ts';
+import { checkActiveTimes } from './active-times.ts';
 import { toCondition } from './condition.ts';
 import type { ParsedCondition } from './condition-schema.ts';
 import type { GroupContext, KnownModel, RuleFileContext } from './context.ts';
@@ -151,6 +152,12 @@ function checkAgainstModel({ yaml, model }: GroupContext, rule: ParsedRule, path
     yaml.report([...path, 'expr'], 'found PromQL, but the model’s source has no PromQL engine; write a condition, or give the model a prometheus source', {
       code: 'no_promql',
       at: 'key',
+    });
+  if (rule.rollback !== undefined && model.policy !== null && model.timeIntervals !== undefined)
+    checkActiveTimes(yaml, [...path, 'rollback'], {
+      written: rule.rollback,
+      policy: { ...model.policy, ...toOverrides(rule.rollback, model.policy) },
+      intervals: model.timeIntervals,
     });
   if (rule.condition !== undefined) checkSignals(yaml, model, rule.condition, [...path, 'condition']);
 }

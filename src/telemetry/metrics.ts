@@ -134,6 +134,7 @@ const definitions = {
   journalSize: gauge('rollbackd_journal_size_bytes', [], 'Size of the journal.'),
   paused: gauge('rollbackd_model_paused', ['model'], '1 while rollbacks of the model are paused.'),
   pausedSince: gauge('rollbackd_model_paused_since_timestamp_seconds', ['model'], 'Since when; 0 while they are not.'),
+  freezeActive: gauge('rollbackd_freeze_active', ['name'], '1 while the freeze window is on: deny, nothing is rolled back; allow, it may be.'),
   breakerOpen: gauge('rollbackd_breaker_open', ['breaker'], '1 while the breaker (telemetry, breach) is open: nothing is rolled back.'),
   flapLocked: gauge('rollbackd_model_flap_locked', ['model'], '1 while the model is not rolled back any more, since it flaps; `rollbackd resume` lifts it.'),
   pinned: gauge(
@@ -370,6 +371,12 @@ export class Metrics {
   modelPaused(model: string, sinceMs: number | null): void {
     this.#of.paused.set({ model }, sinceMs === null ? 0 : 1);
     this.#of.pausedSince.set({ model }, (sinceMs ?? 0) / 1000);
+  }
+
+  /** Each freeze window of the files, and whether it is on. */
+  freezesAre(windows: ReadonlyMap<string, boolean>): void {
+    this.#of.freezeActive.reset();
+    for (const [name, isOn] of windows) this.#of.freezeActive.set({ name }, isOn ? 1 : 0);
   }
 
   /** All that are open. */

@@ -86,6 +86,7 @@ describe('good settings', () => {
       recoveryWithinMs: 300_000,
       stickMs: 180_000,
       requireApproval: 'never',
+      activeTimeIntervals: [],
       approvalTimeoutMs: 1_800_000,
       approvalAfterMs: 604_800_000,
       allowIncompatible: false,

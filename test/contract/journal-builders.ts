@@ -58,6 +58,7 @@ export function anEpisode(changes: Partial<Episode> = {}): Episode {
       recoveryWithinMs: 1,
       stickMs: 1,
       requireApproval: 'never',
+      activeTimeIntervals: [],
       approvalTimeoutMs: 1,
       approvalAfterMs: 1,
       allowIncompatible: false,

@@ -15,6 +15,7 @@ const policy: RollbackPolicy = {
   recoveryWithinMs: 300_000,
   stickMs: 180_000,
   requireApproval: 'never',
+  activeTimeIntervals: [],
   approvalTimeoutMs: 1_800_000,
   approvalAfterMs: 604_800_000,
   allowIncompatible: false,

@@ -24,6 +24,7 @@ export function aPolicy(changes: Partial<RollbackPolicy> = {}): RollbackPolicy {
     recoveryWithinMs: 5 * minuteMs,
     stickMs: 3 * minuteMs,
     requireApproval: 'never',
+    activeTimeIntervals: [],
     approvalTimeoutMs: 30 * minuteMs,
     approvalAfterMs: 168 * hourMs,
     allowIncompatible: false,

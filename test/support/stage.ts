@@ -7,6 +7,7 @@ import { RegistryPlane } from '../../src/app/registry-plane.ts';
 import type { Runtime } from '../../src/app/runtime.ts';
 import type { Teller } from '../../src/app/teller.ts';
 import { VerdictBoard } from '../../src/app/verdict-board.ts';
+import { type Calendar, emptyCalendar } from '../../src/domain/calendar.ts';
 import type { Episode } from '../../src/domain/episode.ts';
 import { defaultLimits, type Limits } from '../../src/domain/limits.ts';
 import type { Model } from '../../src/domain/model.ts';
@@ -54,6 +55,7 @@ export type StageOptions = {
   readonly smoke?: SmokeRunner;
   readonly forceDryRun?: boolean;
   readonly limits?: Limits;
+  readonly calendar?: Calendar;
   /** Default: it leads alone. */
   readonly leadership?: Leadership;
   /** Default: {@link FakeTeller}. All it tells goes to the receiver `oncall`. */
@@ -103,6 +105,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     observer: new Observer({ planes, clock: options.clock, log: silentLog }),
     externalLabels: {},
     limits: options.limits ?? defaultLimits,
+    calendar: options.calendar ?? emptyCalendar,
     route: options.tell === undefined ? null : rootRoute,
     sendResolved: new Set(),
     forceDryRun: options.forceDryRun ?? false,

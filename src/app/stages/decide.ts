@@ -55,6 +55,8 @@ export function judgeGuards(subject: DecideSubject, context: DecideContext): Jud
     incompatible: subject.incompatible ?? new Map(),
     triesNext: subject.model.smokeTest?.onFailure === 'next_target',
     limits: runtime.limits,
+    freezes: runtime.calendar.freezes(subject.model.name, nowMs),
+    isOutside: !runtime.calendar.isWithin(subject.policy.activeTimeIntervals, nowMs),
     fleet: { models: runtime.models.size, open: memory.openEpisodes(), breakers: fleet.open },
     episode: subject.episode,
   });
