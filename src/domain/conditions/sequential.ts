@@ -1,13 +1,9 @@
 import { formatDuration } from '../duration.ts';
 import type { Measurement, SequentialReading } from '../measurement.ts';
 import type { BaselineLimit, Rule, SequentialCondition } from '../rule.ts';
-import { allowedShare } from '../sequential/version-watch.ts';
+import { allowedShare, beliefMs } from '../sequential/version-watch.ts';
 import { count, percent, seconds, spell, trimNumber } from '../words.ts';
-import { type FindContext, type Finding, maxSampleAgeMs, noData, staleness } from './finding.ts';
-
-/** A version that is read every second is not believed as long as one that is read every minute. */
-const leastAgeMs = 30_000;
-const pollsMissed = 4;
+import { type FindContext, type Finding, noData, staleness } from './finding.ts';
 
 type Shown = { readonly n: number; readonly k: number };
 
@@ -16,8 +12,7 @@ export function findSequential(condition: SequentialCondition, measurement: Meas
   const reading = measurement.sequential;
   const threshold = allowedShare(condition) || null;
   if (reading === undefined) return noData('no sample of this version in the window', null, threshold);
-  const ageMs = Math.min(maxSampleAgeMs, Math.max(leastAgeMs, pollsMissed * reading.pollMs));
-  const stale = staleness(reading.newestMs, ageMs, context.nowMs);
+  const stale = staleness(reading.newestMs, beliefMs(reading.pollMs), context.nowMs);
   if (stale !== null) return noData(stale, reading.recent.n, threshold);
   if (condition.of.kind === 'latency' && (reading.boundSeconds === null || condition.of.quantile >= 1))
     return noData(whyNoBound(condition), reading.recent.n, threshold);

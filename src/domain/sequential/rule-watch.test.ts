@@ -148,6 +148,33 @@ describe('a rule that is judged from counts', () => {
     expect(world.verdict('2')).toMatchObject({ kind: 'no_data', words: 'newest sample is 31s old, more than 30s' });
   });
 
+  it('believes no old evidence when it sees again, until new counts say the same', () => {
+    const spoil = (): World => {
+      const world = healthy(new World(), 100);
+      for (let step = 0; step < 10; step += 1) world.step({ '2': [20, 12] });
+      expect(world.verdict('2')).toMatchObject({ isDue: true });
+      return world;
+    };
+
+    const cured = spoil();
+    cured.nowMs += 3_000_000;
+    expect(cured.step({ '2': [60_000, 60] }).verdict('2').kind).toBe('no_data');
+
+    const restarted = spoil();
+    const state = restarted.watch.stateOf('2', restarted.nowMs, 'all');
+    const next = new World();
+    next.nowMs = restarted.nowMs + 7_200_000;
+    if (state !== null) next.states.set('2', state);
+    expect(next.step({ '2': [20, 0] }).verdict('2').kind).toBe('no_data');
+    expect(next.step({ '2': [20, 0] }).verdict('2').kind).toBe('no_data');
+    expect(
+      next
+        .step({ '2': [20, 15] })
+        .step({ '2': [20, 15] })
+        .verdict('2'),
+    ).toMatchObject({ isDue: true });
+  });
+
   it('waits for min_requests', () => {
     const world = new World(aCondition({ minRequests: 500 }));
     for (let step = 0; step < 20; step += 1) world.step({ '2': [20, 10] });

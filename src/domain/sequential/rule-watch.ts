@@ -211,11 +211,12 @@ export class RuleWatch {
     const sinceMs = result === null || watch === null ? null : watch.uptoMs - result.sinceSeconds * 1000;
     const baseline = this.#baselineOf(one, seen);
     const others = condition.limit.op === 'above' && result !== null && sinceMs !== null ? this.#others(one, seen, { ...result, sinceMs }) : [];
-    const waitsFor = watch !== null && watch.standing === 'breach' && !watch.isReleased ? (others.find(({ isBehind }) => isBehind)?.version ?? null) : null;
-    if (watch !== null && watch.standing === 'breach' && waitsFor === null) watch.release();
+    const standing = watch?.standingAt(history.newestMs ?? watch.uptoMs) ?? 'open';
+    const waitsFor = watch !== null && standing === 'breach' && !watch.isReleased ? (others.find(({ isBehind }) => isBehind)?.version ?? null) : null;
+    if (watch !== null && standing === 'breach' && waitsFor === null) watch.release();
     const fallback = known.history.typicalGapMs() ?? this.#options.intervalMs;
     return {
-      standing: watch?.standing ?? 'open',
+      standing,
       heldBy: result?.heldBy ?? null,
       waitsFor,
       newestMs: history.newestMs,

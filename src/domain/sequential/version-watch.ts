@@ -36,6 +36,9 @@ export type WatchOptions = {
 const coolEvidence = 0.1;
 /** `ok` lasts while there is no more evidence against it than this, and its own has not fallen below `coolEvidence`. */
 const okDoubt = 0.05;
+const leastBeliefMs = 30_000;
+const maxBeliefMs = 150_000;
+const pollsMissed = 4;
 /** Baseline and version are compared over the same seconds; one that was not read for so many polls is not waited for. */
 const pollsWaited = 4;
 /**
@@ -97,8 +100,16 @@ export class VersionWatch {
     return this.#uptoMs;
   }
 
-  get standing(): Standing {
-    return this.#standing;
+  /**
+   * How it stands, at the newest sample there is: what was counted long before that says nothing of now, until new counts say the same.
+   * @param newestMs ms since 1970
+   */
+  standingAt(newestMs: number): Standing {
+    return this.#isOld(newestMs) ? 'open' : this.#standing;
+  }
+
+  #isOld(atMs: number): boolean {
+    return atMs - this.#uptoMs > beliefMs(this.#options.pollSeconds * 1000);
   }
 
   /** What the detector said last; `null`: nothing was counted yet. */
@@ -139,6 +150,8 @@ export class VersionWatch {
     for (const poll of inSteps(own.between(this.#uptoMs, untilMs), stepMs)) {
       const other = compares ? this.#countBaseline(baseline, poll.atMs + stepMs / 2) : undefined;
       const seconds = (poll.atMs - Math.max(this.#uptoMs, poll.beganMs)) / 1000;
+      // After a time without sight the counts must be evidence anew: one good poll does not take all of the old evidence away.
+      if (this.#result !== null && this.#isOld(poll.atMs)) this.#standing = 'open';
       this.#uptoMs = poll.atMs;
       this.#result = this.#detector.update(poll.n, poll.k, other, Math.max(0, seconds), poll.most);
       this.#standing = standingAfter(this.#standing, this.#result);
@@ -183,6 +196,11 @@ export class VersionWatch {
       boundSeconds: this.#options.boundSeconds,
     };
   }
+}
+
+/** For how long counts are believed, ms: a version that is read every second not as long as one that is read every minute. */
+export function beliefMs(pollMs: number): number {
+  return Math.min(maxBeliefMs, Math.max(leastBeliefMs, pollsMissed * pollMs));
 }
 
 /** How it stands after a poll: what was said is taken back only when there is reason to. */
