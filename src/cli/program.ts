@@ -234,7 +234,7 @@ function addAdministration(program: Command): void {
     .option('--all', 'all models')
     .option('--for <duration>', 'until resumed unless given')
     .action(async (model: string | undefined, flags: Flags & { all?: boolean; for?: string }) => await act('pause', scopeOf(model, flags.all), flags));
-  reason(program.command('resume').argument('[model]').description('end a pause'))
+  reason(program.command('resume').argument('[model]').description('end a pause; of one model also its flap lock'))
     .option('--all', 'all models')
     .action(async (model: string | undefined, flags: Flags & { all?: boolean }) => await act('resume', scopeOf(model, flags.all), flags));
   reason(program.command('rollback').argument('<model>').description('roll back by hand'))
