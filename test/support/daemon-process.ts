@@ -1,11 +1,13 @@
 import { fileURLToPath } from 'node:url';
 import type { DecisionView, EpisodeView } from '../../src/domain/episode-view.ts';
 import type { ModelDetailView } from '../../src/web/api.ts';
+import type { KillAt } from './chaos/kill-point.ts';
 import { type MetricsPage, readMetricsPage } from './metrics-page.ts';
 import { type Ending, type OwnedProcess, startOwnedProcess } from './owned-process.ts';
 import { until } from './until.ts';
 
 const mainPath = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const killAtUrl = new URL('./chaos/kill-at.ts', import.meta.url).href;
 /** What a program needs and nothing that could change what it does. */
 const environment = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '', LANG: 'C.UTF-8', NO_COLOR: '1' };
 
@@ -38,9 +40,16 @@ export type DaemonProcess = {
  * Starts the daemon and waits until it listens.
  * @throws when it ends instead; the message holds what it wrote
  */
-export async function startDaemonProcess(options: { configFile: string; model: string; cwd: string; args?: readonly string[] }): Promise<DaemonProcess> {
+export async function startDaemonProcess(options: {
+  configFile: string;
+  model: string;
+  cwd: string;
+  args?: readonly string[];
+  /** Where it kills itself. */
+  killAt?: KillAt | undefined;
+}): Promise<DaemonProcess> {
   const args = ['run', '--config.file', options.configFile, '--web.listen-address', '127.0.0.1:0', '--web.enable-admin-api', ...(options.args ?? [])];
-  const child = startCli(args, options.cwd);
+  const child = startCli(args, options.cwd, options.killAt);
   const logLines = (): readonly string[] => child.stderr().split('\n').slice(0, -1);
   const logRecords = (): readonly LogRecord[] => logLines().map((line) => JSON.parse(line) as LogRecord);
   const url = await until(
@@ -56,7 +65,10 @@ export async function startDaemonProcess(options: { configFile: string; model: s
     await child.ended;
     throw error;
   });
-  if (url === 'ended') throw new Error(`rollbackd ended instead of listening:\n${child.stderr()}${child.stdout()}`);
+  if (url === 'ended') {
+    const { code, signal } = await child.ended;
+    throw new Error(`rollbackd ended instead of listening (${signal ?? code}):\n${child.stderr()}${child.stdout()}`);
+  }
 
   const api = async <Data>(path: string, init: RequestInit = {}): Promise<Data> => {
     const answer = await fetch(`${url}/api/v1/${path}`, { signal: AbortSignal.timeout(10_000), ...init });
@@ -102,6 +114,8 @@ export async function runCli(args: readonly string[], cwd: string): Promise<CliR
 }
 
 /** Starts `rollbackd ARGS…` without waiting for anything. */
-export function startCli(args: readonly string[], cwd: string): OwnedProcess {
-  return startOwnedProcess(process.execPath, [mainPath, ...args], { cwd, env: environment });
+export function startCli(args: readonly string[], cwd: string, killAt?: KillAt): OwnedProcess {
+  const preload = killAt === undefined ? [] : ['--import', killAtUrl];
+  const env = killAt === undefined ? environment : { ...environment, KILL_AT: JSON.stringify(killAt) };
+  return startOwnedProcess(process.execPath, [...preload, mainPath, ...args], { cwd, env });
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { openJournalReadOnly, type SqlJournal } from '../../src/adapters/journal/index.ts';
 import type { EpisodeView } from '../../src/domain/episode-view.ts';
+import type { KillAt } from './chaos/kill-point.ts';
 import { type CliResult, type DaemonProcess, runCli, startDaemonProcess } from './daemon-process.ts';
 import { ownProcess } from './owned-process.ts';
 import { createServingClient, type ServingClient } from './serving-client.ts';
@@ -86,7 +87,7 @@ export type Stage = AsyncDisposable & {
   readonly slack: SlackEndpoint;
   readonly load: Load | null;
   /** A fresh daemon on the stage's files; ended with the stage at the latest. */
-  readonly startDaemon: (args?: readonly string[]) => Promise<DaemonProcess>;
+  readonly startDaemon: (args?: readonly string[], killAt?: KillAt) => Promise<DaemonProcess>;
   readonly cli: (...args: string[]) => Promise<CliResult>;
   /** Reads the journal beside whoever writes it. */
   readonly readJournal: <Result>(read: (journal: SqlJournal) => Promise<Result>) => Promise<Result>;
@@ -144,8 +145,8 @@ export async function setStageFromFiles(options: StageOptions = {}): Promise<Sta
     slack,
     load,
     startServer: async () => await openServer(stack, paths, options.flags ?? {}),
-    startDaemon: async (args = []) => {
-      const daemon = await startDaemonProcess({ configFile: paths.configFile, model: modelName, cwd: folder, args });
+    startDaemon: async (args = [], killAt) => {
+      const daemon = await startDaemonProcess({ configFile: paths.configFile, model: modelName, cwd: folder, args, killAt });
       stack.defer(async () => await daemon.kill());
       return daemon;
     },
