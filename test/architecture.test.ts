@@ -78,6 +78,13 @@ describe('the direction of dependencies', () => {
     expect(clocks).toEqual([]);
   });
 
+  it('matches patterns of the configuration in linear time only', () => {
+    const compiling = files.filter((file) => readFileSync(path.join(root, file), 'utf8').includes('new RegExp('));
+
+    // It makes tests of one character of them.
+    expect(compiling).toEqual(['src/domain/linear-regex.ts']);
+  });
+
   it.each([
     ['src/domain/a.ts', 'node:fs', 'imports nothing but itself'],
     ['src/domain/a.ts', 'zod', 'imports nothing but itself'],

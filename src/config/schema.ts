@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseDuration } from '../domain/duration.ts';
+import { compileRegex } from '../domain/linear-regex.ts';
 import { linkVariables, smokeVariables } from '../domain/template.ts';
 import { freezeWindowSchema } from './freeze-windows.ts';
 import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
@@ -158,7 +159,7 @@ const versionMap = z.string({ error: 'expected a regular expression with one cap
     context.addIssue({ code: 'custom', message: `expected a regular expression that compiles (${fault})` });
     return;
   }
-  const captures = (new RegExp(`${pattern}|`).exec('')?.length ?? 1) - 1;
+  const captures = compileRegex(pattern).regex?.captures ?? 0;
   if (captures !== 1) context.addIssue({ code: 'custom', message: `expected exactly one capture, such as v(\\d+); it has ${captures}` });
 });
 

@@ -1,3 +1,4 @@
+import { matchesWhole } from './linear-regex.ts';
 import type { Matcher } from './model.ts';
 
 /** A route as in Alertmanager, with what it inherits filled in. Durations in ms. */
@@ -49,8 +50,8 @@ function holds({ label, op, value }: Matcher, labels: Readonly<Record<string, st
     case '!=':
       return found !== value;
     case '=~':
-      return new RegExp(`^(?:${value})$`, 's').test(found);
+      return matchesWhole(value, found);
     case '!~':
-      return !new RegExp(`^(?:${value})$`, 's').test(found);
+      return !matchesWhole(value, found);
   }
 }

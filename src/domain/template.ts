@@ -1,3 +1,4 @@
+import { compileRegex, type LinearRegex } from './linear-regex.ts';
 import { lookUp } from './lookup.ts';
 
 /**
@@ -285,7 +286,7 @@ class Scanner {
     if (count < min || count > max)
       throw new Refusal(start, call.name.length, `${call.name} takes ${min} value${min === 1 ? '' : 's'}${max > min ? ' or more' : ''}, found ${count}`);
     const pattern = call.operands[0];
-    if (call.name === 'reReplaceAll' && pattern?.kind === 'literal' && toRegex(String(pattern.value)) === null)
+    if (call.name === 'reReplaceAll' && pattern?.kind === 'literal' && compileRegex(String(pattern.value)).regex === undefined)
       throw new Refusal(start, this.at - start, `reReplaceAll: "${pattern.value}" is no regular expression`);
   }
 
@@ -371,9 +372,9 @@ function callFunction(name: FunctionName, operands: readonly Value[]): Value {
       return formatValue(last).replace(/(^|[^\p{L}\p{N}_'])(\p{L})/gu, (_, before: string, letter: string) => before + letter.toUpperCase());
     case 'reReplaceAll': {
       const [pattern, replacement] = operands.map(formatValue) as [string, string];
-      const regex = toRegex(pattern);
-      if (regex === null) throw new Error(`"${pattern}" is no regular expression`);
-      return formatValue(last).replace(regex, goReplacement(replacement));
+      const { regex } = compileRegex(pattern);
+      if (regex === undefined) throw new Error(`"${pattern}" is no regular expression`);
+      return replaceAll(regex, formatValue(last), replacement);
     }
     case 'urlQueryEscape':
       return encodeURIComponent(formatValue(last))
@@ -386,20 +387,30 @@ function callFunction(name: FunctionName, operands: readonly Value[]): Value {
   }
 }
 
-function toRegex(pattern: string): RegExp | null {
-  try {
-    return new RegExp(pattern, 'g');
-  } catch {
-    return null;
+/** As Go's `ReplaceAllString`: `$1`, `${1}`, `$name` and `${name}` are what the group took, nothing for a group that there is not. */
+function replaceAll(regex: LinearRegex, text: string, replacement: string): string {
+  let result = '';
+  let done = 0;
+  for (let from = 0; from <= text.length; ) {
+    const match = regex.find(text, from);
+    const [start = -1, end = -1] = match ?? [];
+    if (match === null) break;
+    // A match of nothing right behind another is none.
+    if (end > start || start === 0 || start > done) result += text.slice(done, start) + expand(regex, text, match, replacement);
+    else result += text.slice(done, start);
+    done = end;
+    from = end > start ? end : end + 1;
   }
+  return result + text.slice(done);
 }
 
-/** Go's `$1`, `${1}`, `${name}` → JavaScript's. */
-function goReplacement(text: string): string {
-  return text.replace(/\$(?:\$|\{(\w+)\}|(\w+))/g, (whole, braced: string | undefined, bare: string | undefined) => {
-    const group = braced ?? bare;
-    if (group === undefined) return whole;
-    return /^\d+$/.test(group) ? (group === '0' ? '$&' : `$${group}`) : `$<${group}>`;
+function expand(regex: LinearRegex, text: string, match: readonly number[], replacement: string): string {
+  return replacement.replace(/\$(?:(\$)|\{(\w+)\}|(\w+))/g, (_, dollar: string | undefined, braced: string | undefined, bare: string | undefined) => {
+    if (dollar !== undefined) return '$';
+    const group = braced ?? bare ?? '';
+    const index = /^\d+$/.test(group) ? Number(group) : regex.names.get(group);
+    const [start = -1, end = -1] = index === undefined ? [] : match.slice(index * 2, index * 2 + 2);
+    return start === -1 ? '' : text.slice(start, end);
   });
 }
 

@@ -1,6 +1,7 @@
 import type { SyntaxNode, Tree } from '@lezer/common';
 import { parser } from '@prometheus-io/lezer-promql';
 import { parseDuration } from '../domain/duration.ts';
+import { compileRegex } from '../domain/linear-regex.ts';
 import { lookUp } from '../domain/lookup.ts';
 import { nearest } from './nearest.ts';
 
@@ -348,11 +349,7 @@ class Checker {
 }
 
 function matchesEmpty(regex: string): boolean {
-  try {
-    return new RegExp(`^(?:${regex})$`, 's').test('');
-  } catch {
-    return false;
-  }
+  return compileRegex(regex, { dotAll: true }).regex?.whole('') != null;
 }
 
 /** First child that is an expression. */

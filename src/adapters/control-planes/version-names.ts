@@ -1,15 +1,8 @@
 import { z } from 'zod';
 import { always } from '../../config/key-rules.ts';
 import { text, versionId } from '../../config/scalars.ts';
+import { captureOf, compileRegex } from '../../domain/linear-regex.ts';
 import { lookUp } from '../../domain/lookup.ts';
-
-function captures(pattern: string): number | null {
-  try {
-    return (new RegExp(`${pattern}|`).exec('')?.length ?? 1) - 1;
-  } catch {
-    return null;
-  }
-}
 
 /**
  * Keys by which a model says which of the plane's things (a Service, a subset, a template) is which version.
@@ -23,7 +16,7 @@ export function versionNameKeys(thing: string) {
       .meta({ description: `Version → name of ${thing}. Default: none, then version_pattern.` }),
     version_pattern: z
       .string({ error: 'expected a regular expression with one capture' })
-      .refine((pattern) => captures(pattern) === 1, 'expected a regular expression with exactly one capture, such as fraud-v(\\d+)')
+      .refine((pattern) => compileRegex(pattern).regex?.captures === 1, 'expected a regular expression with exactly one capture, such as fraud-v(\\d+)')
       .optional()
       .meta({ description: `Regular expression with one capture, anchored: name of ${thing} → version. Default: none, then the name is the version.` }),
   };
@@ -58,6 +51,5 @@ export function versionNames({ versions, version_pattern: pattern }: VersionName
     return { versionOf: (name) => byName.get(name) ?? name, nameOf: (version) => lookUp(versions, version) ?? null, named: Object.keys(versions) };
   }
   if (pattern === undefined) return { versionOf: (name) => name, nameOf: (version) => version, named: [] };
-  const anchored = new RegExp(`^(?:${pattern})$`);
-  return { versionOf: (name) => anchored.exec(name)?.[1] ?? name, nameOf: () => null, named: [] };
+  return { versionOf: (name) => captureOf(pattern, name) ?? name, nameOf: () => null, named: [] };
 }

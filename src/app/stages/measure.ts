@@ -1,3 +1,4 @@
+import { captureOf } from '../../domain/linear-regex.ts';
 import { lookUp } from '../../domain/lookup.ts';
 import type { Answer, CounterSeries, ExprQuestion, Measurement, QualityQuestion, Question } from '../../domain/measurement.ts';
 import type { Matcher, Model, QualitySource } from '../../domain/model.ts';
@@ -307,7 +308,7 @@ function fillQuality(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, 
 
 /** The registry's name of a version; `null` when the pattern does not fit. */
 function registryVersion({ versionPattern }: QualitySource, version: string): string | null {
-  return versionPattern === null ? version : (new RegExp(`^(?:${versionPattern})$`, 'u').exec(version)?.[1] ?? null);
+  return versionPattern === null ? version : captureOf(versionPattern, version);
 }
 
 function fillExpr(task: ReadTask, asked: Asked, answers: ReadonlyMap<string, Answer>, at: (version: string) => MutableMeasurement): void {
@@ -335,9 +336,9 @@ function versionName(task: MeasureTask): (metricVersion: string) => string | nul
   const known = new Set(Object.values(names ?? {}));
   const translate = (name: string): string | null => (names === undefined || known.has(name) ? name : (lookUp(names, name) ?? null));
   if (model.versionMap === null) return (name) => (name === '' ? null : translate(name));
-  const pattern = new RegExp(`^(?:${model.versionMap})$`, 'u');
+  const { versionMap } = model;
   return (name) => {
-    const captured = pattern.exec(name)?.[1];
-    return captured === undefined ? null : translate(captured);
+    const captured = captureOf(versionMap, name);
+    return captured === null ? null : translate(captured);
   };
 }

@@ -1,3 +1,4 @@
+import { captureOf } from '../../../domain/linear-regex.ts';
 import { lookUp } from '../../../domain/lookup.ts';
 import type { PlaneTarget } from '../../../domain/ports.ts';
 import { mlflowKeys } from './schema.ts';
@@ -18,5 +19,5 @@ export function namesOf(target: PlaneTarget): Names {
 export function registryVersion(target: PlaneTarget, serving: string): string | null {
   const pattern = lookUp(target.plane, 'registry_version');
   if (typeof pattern !== 'string') return serving;
-  return new RegExp(`^(?:${pattern})$`, 'u').exec(serving)?.[1] ?? null;
+  return captureOf(pattern, serving);
 }

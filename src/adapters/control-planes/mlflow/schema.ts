@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { httpConfigSchema } from '../../../config/http-config.ts';
 import { exactlyOneOf } from '../../../config/key-rules.ts';
 import { duration, entityName, httpUrl, text } from '../../../config/scalars.ts';
+import { compileRegex } from '../../../domain/linear-regex.ts';
 
 /** What stands under `mlflow` of a control plane. */
 export const mlflowConfig = z
@@ -53,12 +54,7 @@ export const mlflowKeys = z.strictObject({
 
 /** Why a pattern cannot map versions, `null` when it can. */
 function captureFault(pattern: string): string | null {
-  let empty: RegExpExecArray | null;
-  try {
-    empty = new RegExp(`${pattern}|`, 'u').exec('');
-  } catch {
-    return 'expected a regular expression that compiles';
-  }
-  const captures = (empty?.length ?? 1) - 1;
-  return captures === 1 ? null : `expected exactly one capture, such as fraud-(\\d+); it has ${captures}`;
+  const { regex, fault } = compileRegex(pattern);
+  if (fault !== undefined) return `expected a regular expression that compiles (${fault})`;
+  return regex.captures === 1 ? null : `expected exactly one capture, such as fraud-(\\d+); it has ${regex.captures}`;
 }

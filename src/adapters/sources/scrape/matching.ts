@@ -1,3 +1,4 @@
+import { compileRegex } from '../../../domain/linear-regex.ts';
 import { lookUp } from '../../../domain/lookup.ts';
 import type { Matcher } from '../../../domain/model.ts';
 import type { Labels } from '../answer-builder.ts';
@@ -7,34 +8,30 @@ export class MatcherError extends Error {
   override readonly name = 'MatcherError';
 }
 
-export type LabelTest = { readonly label: string; readonly fits: (value: string) => boolean };
+const maxRemembered = 1_000;
 
-/** What Prometheus's regular expressions (RE2) have and JavaScript's have not, or the other way round. */
-const foreign = /\[\[:|\\[pPAzQECK]|\\x\{|\(\?[=!]|\(\?<[=!]|\\[1-9]|\\k<|(?<!^)\(\?[a-zA-Z-]+\)/;
+export type LabelTest = { readonly label: string; readonly fits: (value: string) => boolean };
 
 /**
  * Turns a matcher into a test of a label's value ('' = no such label), anchored at both ends as in Prometheus.
- * @throws {MatcherError} for a regular expression that JavaScript would read otherwise than Prometheus
+ * @throws {MatcherError} for a regular expression that is none
  */
 export function compileMatcher({ label, op, value }: Matcher): LabelTest {
   if (op === '=') return { label, fits: (given) => given === value };
   if (op === '!=') return { label, fits: (given) => given !== value };
-  const regex = toRegExp(label, value);
-  return { label, fits: op === '=~' ? (given) => regex.test(given) : (given) => !regex.test(given) };
-}
-
-function toRegExp(label: string, pattern: string): RegExp {
-  const refuse = (): never => {
-    throw new MatcherError(`the matcher ${label}=~${JSON.stringify(pattern)} cannot be evaluated by this source; write it with plain alternatives`);
+  const { regex, fault } = compileRegex(value, { dotAll: true });
+  if (regex === undefined) throw new MatcherError(`the matcher ${label}=~${JSON.stringify(value)} cannot be evaluated by this source (${fault})`);
+  // Labels have few values, and each comes again with every scrape.
+  const known = new Map<string, boolean>();
+  const matches = (given: string): boolean => {
+    let isMatch = known.get(given);
+    if (isMatch !== undefined) return isMatch;
+    isMatch = regex.whole(given) !== null;
+    if (known.size >= maxRemembered) known.clear();
+    known.set(given, isMatch);
+    return isMatch;
   };
-  const flagged = /^\(\?([is]+)\)/.exec(pattern);
-  const body = pattern.slice(flagged?.[0].length ?? 0).replaceAll('(?P<', '(?<');
-  if (foreign.test(body)) refuse();
-  try {
-    return new RegExp(`^(?:${body})$`, flagged?.[1]?.includes('i') === true ? 'is' : 's');
-  } catch {
-    return refuse();
-  }
+  return { label, fits: op === '=~' ? matches : (given) => !matches(given) };
 }
 
 /** Whether a series with these labels is selected. */
