@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { anEpisode } from '../../test/support/an-episode.ts';
+import { anyJson, anyText, forAll } from '../../test/support/fuzz.ts';
 import type { Decision } from '../domain/decision.ts';
 import type { Log } from '../domain/ports.ts';
 import { type Actions, ApiError, type ModelDetailView, type ModelView, type Queries } from './api.ts';
@@ -413,6 +415,25 @@ describe('the admin API', () => {
 
     expect((await app.inject('/api/v1/models/fraud-detector/rollback')).statusCode).toBe(404);
     expect(asked).toEqual([]);
+  });
+});
+
+describe('given any request', () => {
+  it.each(['GET', 'POST'] as const)('answers %s in JSON, as no page, and blames nobody but the caller', async (method) => {
+    const { app } = aServer();
+    const action = fc.constantFrom('pause', 'resume', 'unpin', 'rollback', 'retention', '<script>alert(1)</script>');
+    const body = fc.oneof(
+      anyText,
+      anyJson.map((json) => JSON.stringify(json)),
+    );
+    await forAll(fc.tuple(anyText, action, body), 150, async ([name, what, payload]) => {
+      const url = `/api/v1/models/${encodeURIComponent(name.toWellFormed())}${method === 'GET' ? `?${encodeURI(what)}` : `/${encodeURI(what)}`}`;
+      const answer = await app.inject({ method, url, ...(method === 'GET' ? {} : { payload, headers: { 'content-type': 'application/json' } }) });
+
+      expect([200, 400, 404, 409, 414]).toContain(answer.statusCode);
+      expect(answer.headers).toMatchObject({ 'content-type': 'application/json; charset=utf-8', 'x-content-type-options': 'nosniff' });
+      expect(['success', 'error']).toContain(answer.json<{ status: string }>().status);
+    });
   });
 });
 

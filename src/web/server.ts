@@ -62,6 +62,10 @@ export function createWebServer(deps: WebDeps): WebServer {
     requestTimeout: 30_000,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 500 },
+    // What is refused before any hook runs: a part of the path that is too long, or badly encoded.
+    frameworkErrors: (error, request, reply) => {
+      void answerError(deps.log, error, request, reply.headers(securityHeaders));
+    },
   });
   readBodies(app);
   app.addHook('onRequest', async (_request, reply) => {

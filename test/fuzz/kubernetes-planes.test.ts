@@ -71,6 +71,15 @@ describe.each(planes)('$name, given any answers of an API server', ({ name, kind
     expect(observation.refusals).toEqual([]);
   });
 
+  it.runIf(kind === kserve).each(['constructor', '__proto__', 'toString'])('takes %s for no mode of a deployment', async (mode) => {
+    const path = 'GET /apis/serving.kserve.io/v1beta1/namespaces/shop/inferenceservices/fraud';
+    const isvc = structuredClone(good[path]) as { status: Record<string, unknown> };
+    isvc.status['deploymentMode'] = mode;
+    answers = { ...good, [path]: isvc };
+
+    await expect(plane.observe(target, { thorough: false }, ever)).rejects.toThrow(`deployment mode ${mode} is not supported`);
+  });
+
   it('never makes up a version or a share', async () => {
     await forAll(anyDamages, 50, async (damages) => {
       answers = damaged(good, damages);
