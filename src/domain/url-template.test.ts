@@ -35,6 +35,8 @@ describe('urlTemplateFault', () => {
     ['http://{{ $labels.instance }}/x', 'scheme, host and port must be written out'],
     ['http://tfs{{ $to }}/x', 'scheme, host and port must be written out'],
     ['http://tfs:{{ $to }}', 'scheme, host and port must be written out'],
+    // A URL reads a backslash as a slash: the value would be the host.
+    ['http://\\/{{ $to }}', 'scheme, host and port must be written out'],
     ['{{ $to }}', 'scheme, host and port must be written out'],
     ['ftp://tfs/x', 'starts with http:// or https://'],
     ['/v1/x', 'starts with http:// or https://'],
