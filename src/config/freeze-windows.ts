@@ -1,5 +1,6 @@
 import { Cron } from 'croner';
 import { z } from 'zod';
+import { matchesWhole } from '../domain/linear-regex.ts';
 import { duration, entityName, flag } from './scalars.ts';
 import { resolveTimeZone, timeZone } from './time-zone.ts';
 
@@ -62,9 +63,12 @@ export function toFreezeWindow(parsed: Parsed): FreezeWindow {
 }
 
 /** `fraud-*` as a pattern over the whole name. */
-export function globPattern(glob: string): RegExp {
-  const parts = glob.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`));
-  return new RegExp(`^${parts.join('.*')}$`, 's');
+export function globPattern(glob: string): { readonly test: (name: string) => boolean } {
+  const pattern = glob
+    .split('*')
+    .map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`))
+    .join('.*');
+  return { test: (name) => matchesWhole(pattern, name) };
 }
 
 function compile(pattern: string, zone: string): Cron {

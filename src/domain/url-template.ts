@@ -6,7 +6,11 @@ import { renderTemplate, type Template, type TemplateValues } from './template.t
  */
 export function urlTemplateFault(template: Template): string | null {
   const [first, ...rest] = template.parts;
-  if (first?.kind === 'text' && /^https?:\/\/[^\s/?#\\]+(?:[/?#]|$)/i.test(first.text) && (rest.length === 0 || /^https?:\/\/[^\s/?#\\]+[/?#]/i.test(first.text)))
+  if (
+    first?.kind === 'text' &&
+    /^https?:\/\/[^\s/?#\\]+(?:[/?#]|$)/i.test(first.text) &&
+    (rest.length === 0 || /^https?:\/\/[^\s/?#\\]+[/?#]/i.test(first.text))
+  )
     return null;
   if (first?.kind === 'text' && !/^https?:\/\//i.test(first.text)) return 'a URL starts with http:// or https://';
   return 'scheme, host and port must be written out, without templates; write http://host:port/… and put templates behind';
