@@ -454,6 +454,8 @@ describe('argo_rollouts', () => {
       const [roll] = await planned();
       await world.kubernetes.client.remove(`/apis/apps/v1/namespaces/shop/replicasets/fraud-${(await world.owner.hashes())['6'] ?? ''}`);
       expect(await apply(roll)).toMatchObject({ kind: 'rejected', class: 'permanent', detail: expect.stringContaining('is no longer kept') });
+      // Else its next pass takes the condition away again.
+      await world.controller.pause();
       await world.kubernetes.client.merge(`${world.owner.path}/status`, {
         status: { conditions: [{ type: 'InvalidSpec', status: 'True', reason: 'InvalidSpec', message: 'spec.strategy.canary.stableService is missing' }] },
       });
