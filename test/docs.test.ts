@@ -12,12 +12,14 @@ import { runProgram } from '../src/cli/program.ts';
 import { registries } from '../src/cli/registries.ts';
 import { configJsonSchema, rulesJsonSchema } from '../src/config/json-schema.ts';
 import { loadConfig } from '../src/config/load.ts';
+import { loadWebConfig } from '../src/config/web-config.ts';
 import { guardReasons } from '../src/domain/decision.ts';
 import { episodeEnds } from '../src/domain/episode.ts';
 import { annotationVariables, parseTemplate } from '../src/domain/template.ts';
 import { formatDiagnostics } from '../src/rulefile/diagnostic.ts';
 import { parseRuleFile } from '../src/rulefile/parse.ts';
 import { checkPromql } from '../src/rulefile/promql.ts';
+import { makeTestCertificate } from './support/tensorflow-serving/test-certificates.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
@@ -444,6 +446,14 @@ describe('examples', () => {
     expect(await faultsOf({ ...base, models: [{ ...baseModel, ...(parse(block.text) as object) }] })).toBe('');
   });
 
+  it.each(blocksMarked('web'))('%s: the web configuration loads', async (_place, block) => {
+    const { cert, key } = makeTestCertificate('server');
+    for (const [name, text] of Object.entries({ 'tls.crt': cert, 'tls.key': key, 'clients-ca.crt': cert, 'web.yaml': block.text }))
+      writeFileSync(path.join(folder, name), text);
+
+    expect(formatDiagnostics((await loadWebConfig(path.join(folder, 'web.yaml'))).diagnostics)).toBe('');
+  });
+
   it.each(blocksMarked('prometheus'))('%s: the alerts are PromQL on metrics that exist', (_place, block) => {
     const { groups } = parse(block.text) as { groups: { rules: { alert: string; expr: string }[] }[] };
     for (const { alert, expr } of groups.flatMap(({ rules }) => rules)) expect(checkPromql(expr).faults, alert).toEqual([]);
@@ -481,7 +491,7 @@ describe('examples', () => {
   });
 
   it('are all marked: a YAML block says what it is', () => {
-    const known = /^(rules|config|model|prometheus|kubernetes|filebeat|faulty \S+)$/;
+    const known = /^(rules|config|model|prometheus|kubernetes|filebeat|web|faulty \S+)$/;
 
     expect(allBlocks.filter(({ language, mark }) => language === 'yaml' && !known.test(mark)).map(({ file, line }) => `${file}:${line}`)).toEqual([]);
   });

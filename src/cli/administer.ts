@@ -1,12 +1,12 @@
-import { createApiClient } from './api-client.ts';
+import { clientFor, type DaemonFlags } from './daemon-flags.ts';
 
-/** Asks a running daemon to act (it needs `--web.enable-admin-api`). @returns what was done, in words */
+/** Asks a running daemon to act (it needs a role, or `--web.enable-admin-api`). @returns what was done, in words */
 export async function administer(
   what: string,
   subject: string,
-  options: { url: string; reason: string; by: string; for?: string; to?: string },
+  options: DaemonFlags & { reason: string; by: string; for?: string; to?: string },
 ): Promise<string> {
-  const client = createApiClient({ url: options.url, timeoutMs: 90_000 });
+  const client = clientFor(options, 90_000);
   const request = { reason: options.reason, by: options.by };
   try {
     switch (what) {

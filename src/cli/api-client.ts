@@ -43,10 +43,24 @@ export class ApiClientError extends Error {
   }
 }
 
+export type ApiClientOptions = {
+  readonly url?: string;
+  readonly timeoutMs?: number;
+  readonly login?: { readonly user: string; readonly passwordFile: string };
+  /** PEM files for https. */
+  readonly tls?: { readonly caFile?: string | undefined; readonly certFile?: string | undefined; readonly keyFile?: string | undefined };
+};
+
 /** @throws {ApiClientError} when `url` is no http(s) URL */
-export function createApiClient(options: { readonly url?: string; readonly timeoutMs?: number } = {}): ApiClient {
+export function createApiClient(options: ApiClientOptions = {}): ApiClient {
   const base = parseBase(options.url ?? defaultUrl);
-  const http = createHttpClient({ follow_redirects: false }, { timeoutMs: options.timeoutMs ?? 10_000 });
+  const { login, tls = {} } = options;
+  const settings = {
+    follow_redirects: false,
+    tls_config: { ca_file: tls.caFile, cert_file: tls.certFile, key_file: tls.keyFile },
+    ...(login === undefined ? {} : { basic_auth: { username: login.user, password_file: login.passwordFile } }),
+  };
+  const http = createHttpClient(settings, { timeoutMs: options.timeoutMs ?? 10_000 });
 
   const call = async (method: 'GET' | 'POST', path: string, body?: unknown): Promise<HttpResponse> => {
     try {
@@ -54,7 +68,9 @@ export function createApiClient(options: { readonly url?: string; readonly timeo
       return await http.request({ method, url: `${base.url}${path}`, ...json });
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
-      throw new ApiClientError(`${base.shown}: ${withoutPrefix(error)}; is rollbackd running there? Give its address by --url`, { cause: error });
+      const said = withoutPrefix(error).replace('tls_config.ca_file', '--web.ca-file');
+      const hint = error.code === 'FILE' || said.includes('--web.ca-file') ? '' : '; is rollbackd running there? Give its address by --url';
+      throw new ApiClientError(`${base.shown}: ${said}${hint}`, { cause: error });
     }
   };
   const data = async <Data>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<Data> =>

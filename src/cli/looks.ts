@@ -1,14 +1,14 @@
 import type { EpisodeView } from '../domain/episode-view.ts';
-import { createApiClient } from './api-client.ts';
 import { alertColumns, decisionColumns, modelColumns, rollbackColumns, type VersionRow, versionColumns } from './columns.ts';
+import { clientFor, type DaemonFlags } from './daemon-flags.ts';
 import { CommandFailed, exitCodes } from './exit.ts';
 import { type OutputFormat, onOneLine, renderOutput } from './table.ts';
 
-type ListOptions = { readonly url: string; readonly output: OutputFormat; readonly model: string | null; readonly limit: number };
+type ListOptions = DaemonFlags & { readonly output: OutputFormat; readonly model: string | null; readonly limit: number };
 
 /** `get models|versions|rollbacks|decisions|alerts`. */
 export async function list(what: 'models' | 'versions' | 'rollbacks' | 'decisions' | 'alerts', options: ListOptions): Promise<number> {
-  const client = createApiClient({ url: options.url });
+  const client = clientFor(options);
   const nowMs = Date.now();
   const listing = { model: options.model ?? undefined, limit: options.limit };
   const print = <Row>(view: Parameters<typeof renderOutput<Row>>[1]): void => void process.stdout.write(renderOutput(options.output, view, process.stdout));
@@ -48,8 +48,8 @@ export async function list(what: 'models' | 'versions' | 'rollbacks' | 'decision
 }
 
 /** `describe rollback ID`. */
-export async function describeRollback(id: string, options: { readonly url: string; readonly output: OutputFormat }): Promise<number> {
-  const client = createApiClient({ url: options.url });
+export async function describeRollback(id: string, options: DaemonFlags & { readonly output: OutputFormat }): Promise<number> {
+  const client = clientFor(options);
   try {
     const episode = await client.rollback(id);
     if (options.output === 'json' || options.output === 'yaml')
@@ -62,8 +62,8 @@ export async function describeRollback(id: string, options: { readonly url: stri
 }
 
 /** `check healthy|ready`, the container's health check. */
-export async function probe(what: 'healthy' | 'ready', url: string): Promise<number> {
-  const client = createApiClient({ url, timeoutMs: 5_000 });
+export async function probe(what: 'healthy' | 'ready', flags: DaemonFlags): Promise<number> {
+  const client = clientFor(flags, 5_000);
   try {
     const { ok, text } = await client.probe(what);
     if (!ok) throw new CommandFailed(text);

@@ -2,7 +2,8 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { environment } from '../config/env.ts';
 import { parseDuration } from '../domain/duration.ts';
 import { JournalError, PlaneError } from '../domain/ports.ts';
-import { ApiClientError, defaultUrl } from './api-client.ts';
+import { ApiClientError } from './api-client.ts';
+import { asksDaemon, type DaemonFlags } from './daemon-flags.ts';
 import { CommandFailed, exitCodes } from './exit.ts';
 import { outputFormats } from './table.ts';
 import { readVersion } from './version.ts';
@@ -11,7 +12,7 @@ const defaultConfigFile = 'config/rollbackd.yaml';
 const exitCodeHelp = `
 Exit codes: 0 done, 1 error, 2 an action is pending or the awaited thing failed, 3 lint findings with --lint-fatal.`;
 
-type Client = { url: string; output: (typeof outputFormats)[number] };
+type Client = DaemonFlags & { output: (typeof outputFormats)[number] };
 
 /** Parses the arguments and runs a command. @returns the exit code; never throws */
 export async function runProgram(argv: readonly string[]): Promise<number> {
@@ -59,7 +60,6 @@ function createProgram(done: (exitCode: number) => void): Command {
 
 const configFileOption = (): Option => new Option('--config.file <file>', "the daemon's file").default(defaultConfigFile).env('ROLLBACKD_CONFIG_FILE');
 const journalFileOption = (): Option => new Option('--file <file>', 'an SQLite journal, such as a backup, instead of the one that the settings name');
-const urlOption = (): Option => new Option('--url <url>', 'where the daemon listens').default(defaultUrl).env('ROLLBACKD_URL');
 const outputOption = (): Option => new Option('-o, --output <format>', 'form of the answer').choices(outputFormats).default('table');
 
 function addRun(program: Command, done: (exitCode: number) => void): void {
@@ -70,7 +70,8 @@ function addRun(program: Command, done: (exitCode: number) => void): void {
     .option('--config.auto-reload', 'reload when a file changes (by hash, works on ConfigMaps)', false)
     .addOption(new Option('--config.auto-reload-interval <duration>', 'how often to look').default(30_000, '30s').argParser(readDuration))
     .addOption(new Option('--web.listen-address <host:port>', 'where to listen').default('127.0.0.1:9797').env('ROLLBACKD_WEB_LISTEN_ADDRESS'))
-    .option('--web.enable-admin-api', 'allow POST under /api/v1, from this machine only', false)
+    .addOption(new Option('--web.config.file <file>', 'TLS, users and their roles; see docs/operations.md').env('ROLLBACKD_WEB_CONFIG_FILE'))
+    .option('--web.enable-admin-api', 'allow POST under /api/v1, from this machine only; not needed with users', false)
     .option('--web.enable-lifecycle', 'allow POST /-/reload', false)
     .addOption(new Option('--dry-run', 'act nowhere: beats every mode: enforce').default(false).env('ROLLBACKD_DRY_RUN'))
     .addOption(new Option('--log.level <level>', 'least level that is logged').choices(['debug', 'info', 'warn', 'error']).default('info'))
@@ -84,6 +85,7 @@ function addRun(program: Command, done: (exitCode: number) => void): void {
           autoReload: flags['config.autoReload'] === true,
           autoReloadIntervalMs: Number(flags['config.autoReloadInterval']),
           listenAddress: String(flags['web.listenAddress']),
+          webConfigFile: (flags['web.config.file'] as string | undefined) ?? null,
           enableAdminApi: flags['web.enableAdminApi'] === true,
           enableLifecycle: flags['web.enableLifecycle'] === true,
           dryRun: flags['dryRun'] === true,
@@ -117,11 +119,9 @@ function addChecks(program: Command, done: (exitCode: number) => void): void {
     .addOption(textOrJson())
     .action(async (files: string[], flags: CheckFlags) => done(await (await import('./check.ts')).checkRules(files, flags)));
   for (const what of ['healthy', 'ready'] as const) {
-    check
-      .command(what)
-      .description(`whether the daemon is ${what}`)
-      .addOption(urlOption())
-      .action(async (flags: { url: string }) => done(await (await import('./looks.ts')).probe(what, flags.url)));
+    asksDaemon(check.command(what).description(`whether the daemon is ${what}`)).action(async (flags: DaemonFlags) =>
+      done(await (await import('./looks.ts')).probe(what, flags)),
+    );
   }
 }
 
@@ -197,32 +197,23 @@ function addLooks(program: Command, done: (exitCode: number) => void): void {
     alerts: 'alerts that pend or fire',
   } as const;
   for (const [what, description] of Object.entries(lists) as [keyof typeof lists, string][]) {
-    get
-      .command(what)
-      .argument('[model]', 'only of this model')
-      .description(description)
-      .addOption(urlOption())
+    asksDaemon(get.command(what).argument('[model]', 'only of this model').description(description))
       .addOption(outputOption())
       .option('--limit <count>', 'at most so many', '100')
       .action(async (model: string | undefined, flags: Client & { limit: string }) =>
         done(await (await import('./looks.ts')).list(what, { ...flags, model: model ?? null, limit: Number(flags.limit) })),
       );
   }
-  program
-    .command('describe')
-    .description('everything about one thing')
-    .command('rollback')
-    .argument('<id>')
-    .description('an episode with its evidence, steps and tests')
-    .addOption(urlOption())
+  const describe = program.command('describe').description('everything about one thing');
+  asksDaemon(describe.command('rollback').argument('<id>').description('an episode with its evidence, steps and tests'))
     .addOption(outputOption())
     .action(async (id: string, flags: Client) => done(await (await import('./looks.ts')).describeRollback(id, flags)));
 }
 
 function addAdministration(program: Command): void {
   const reason = (command: Command): Command =>
-    command.addOption(urlOption()).requiredOption('--reason <text>', 'why; journalled').addOption(new Option('--by <name>', 'who').default('cli'));
-  type Flags = { url: string; reason: string; by: string };
+    asksDaemon(command).requiredOption('--reason <text>', 'why; journalled').addOption(new Option('--by <name>', 'who').default('cli'));
+  type Flags = DaemonFlags & { reason: string; by: string };
   const act = async (what: string, subject: string, flags: Flags & { for?: string; to?: string }): Promise<void> => {
     const { administer } = await import('./administer.ts');
     process.stdout.write(`${await administer(what, subject, flags)}\n`);
@@ -293,18 +284,15 @@ function addRetention(program: Command, done: (exitCode: number) => void): void 
   type Flags = Client & { reason?: string; by?: string };
   const act = async (what: 'plan' | 'run', model: string, flags: Flags): Promise<void> =>
     done(await (await import('./retention.ts')).retention(what, model, { ...flags, reason: flags.reason ?? '', by: flags.by ?? 'cli' }));
-  group
-    .command('plan')
-    .argument('<model>')
-    .description('what would be deleted now, and why the rest stays; changes nothing; exit 2 when something would be deleted')
-    .addOption(urlOption())
+  asksDaemon(
+    group
+      .command('plan')
+      .argument('<model>')
+      .description('what would be deleted now, and why the rest stays; changes nothing; exit 2 when something would be deleted'),
+  )
     .addOption(outputOption())
     .action(async (model: string, flags: Flags) => await act('plan', model, flags));
-  group
-    .command('run')
-    .argument('<model>')
-    .description('delete it now, whatever the mode')
-    .addOption(urlOption())
+  asksDaemon(group.command('run').argument('<model>').description('delete it now, whatever the mode'))
     .addOption(outputOption())
     .requiredOption('--reason <text>', 'why; journalled')
     .addOption(new Option('--by <name>', 'who').default('cli'))

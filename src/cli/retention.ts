@@ -1,5 +1,5 @@
 import type { RetentionView } from '../web/api.ts';
-import { createApiClient } from './api-client.ts';
+import { clientFor, type DaemonFlags } from './daemon-flags.ts';
 import { exitCodes } from './exit.ts';
 import { type Column, formatAge, type OutputFormat, renderOutput } from './table.ts';
 
@@ -28,9 +28,9 @@ function columns(nowMs: number): readonly Column<Row>[] {
 export async function retention(
   what: 'plan' | 'run',
   model: string,
-  options: { url: string; output: OutputFormat; reason: string; by: string },
+  options: DaemonFlags & { output: OutputFormat; reason: string; by: string },
 ): Promise<number> {
-  const client = createApiClient({ url: options.url, timeoutMs: 600_000 });
+  const client = clientFor(options, 600_000);
   try {
     const view = what === 'plan' ? await client.retention(model) : await client.runRetention(model, { reason: options.reason, by: options.by });
     const rows = view.stores.flatMap(({ store, error, versions }): Row[] =>

@@ -9,11 +9,16 @@ import { loadConfig } from '../config/load.ts';
 import type { Log } from '../domain/ports.ts';
 import { createLog, type LogFormat, type LogLevel } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/metrics.ts';
+import { Login } from '../web/login.ts';
 import { createWebServer } from '../web/server.ts';
 import { exitCodes } from './exit.ts';
 import { registries } from './registries.ts';
 import { loadSettings } from './settings.ts';
 import { readVersion } from './version.ts';
+import { loadWebSettings, watchWebConfig } from './web-config.ts';
+
+/** How often the files of TLS and of the users are looked at. */
+const webConfigIntervalMs = 15_000;
 
 /** Flags of `run`: the part that a reload does not change. */
 export type RunFlags = {
@@ -21,6 +26,8 @@ export type RunFlags = {
   readonly autoReload: boolean;
   readonly autoReloadIntervalMs: number;
   readonly listenAddress: string;
+  /** `null`: http, and nobody signs in. */
+  readonly webConfigFile: string | null;
   readonly enableAdminApi: boolean;
   readonly enableLifecycle: boolean;
   readonly dryRun: boolean;
@@ -40,12 +47,14 @@ export type Daemon = {
 /** Brings the daemon up: files, journal, loops, web. @throws {CommandFailed} for faulty files, {JournalError} */
 export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   const config = await loadSettings(flags.configFile);
+  const webConfig = flags.webConfigFile === null ? null : await loadWebSettings(flags.webConfigFile);
   const metrics = new Metrics({ version: readVersion() });
   const created = await createApp(config, { log, metrics, forceDryRun: flags.dryRun });
   const { app } = created;
   const stopping = new AbortController();
   const reloader = new Reloader(config, { load: async () => await loadConfig(config.file, registries), apply: created.apply, clock: realClock, log, metrics });
   const retention = new Retention(app, { clock: realClock, log: log.child({ component: 'retention' }) });
+  const login = webConfig === null || webConfig.users.size === 0 ? null : new Login(webConfig.users, { nowMs: () => realClock.nowMs() });
   const web = createWebServer({
     queries: new AppQueries(app, realClock),
     actions: new AppActions(app, { clock: realClock, teller: created.teller, metrics, log: log.child({ component: 'actions' }) }),
@@ -54,6 +63,8 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
     health: { ready: async () => ({ reasons: stopping.signal.aborted ? ['stopping'] : created.unready() }) },
     adminApi: { enabled: flags.enableAdminApi },
     lifecycle: { enabled: flags.enableLifecycle, reload: async () => await reloader.reload() },
+    login,
+    tls: webConfig?.tls ?? null,
     log: log.child({ component: 'web' }),
   });
   try {
@@ -61,7 +72,22 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
     created.start();
     const jobs = startJobs({ app, retention, clock: realClock, log, metrics, sink: created.outbox, retentionMs: () => reloader.config.journal.retentionMs });
     const polling = flags.autoReload ? reloader.poll(flags.autoReloadIntervalMs, stopping.signal) : Promise.resolve();
-    const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    const watching =
+      flags.webConfigFile === null || webConfig === null
+        ? Promise.resolve()
+        : watchWebConfig(flags.webConfigFile, webConfig, {
+            everyMs: webConfigIntervalMs,
+            apply: (next) => {
+              if (next.tls !== null) web.replaceTls(next.tls);
+              login?.replace(next.users);
+            },
+            clock: realClock,
+            log: log.child({ component: 'web' }),
+            signal: stopping.signal,
+          });
+    const url = `${webConfig?.tls == null ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    if (login !== null && webConfig?.tls === null && !/^(?:127\.|::1$)/.test(host))
+      log.warn({ url }, 'passwords cross the network in the clear; add tls_server_config, or let a proxy do TLS');
     log.info({ url, models: config.models.length, dry_run: flags.dryRun }, 'rollbackd is up');
     return {
       url,
@@ -72,6 +98,7 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
         stopping.abort();
         await jobs.stop();
         await polling;
+        await watching;
         await created.close(graceMs);
         await web.close();
         log.info({}, 'rollbackd is down');

@@ -11,7 +11,7 @@ export function isSecretKey(key: string): boolean {
 /** Part of a text, [start, end). */
 export type Span = readonly [start: number, end: number];
 
-/** Secrets by their looks, whatever key they stand under: user info of URLs, Slack's webhook paths, bearer tokens. */
+/** Secrets by their looks, whatever key they stand under: user info of URLs, Slack's webhook paths, bearer tokens, bcrypt hashes. */
 export function secretSpans(text: string): Span[] {
   const spans: Span[] = [];
   for (const pattern of [
@@ -19,6 +19,7 @@ export function secretSpans(text: string): Span[] {
     /(?<=hooks\.slack\.com\/)[^\s'",}\]]+/g,
     /(?<=\b(?:Bearer|Basic)\s+)[\w.~+/=-]{6,}/g,
     /\bxox[abpr]-[\w-]+/g,
+    /\$2[abxy]?\$\d\d\$[./A-Za-z0-9]*/g,
   ]) {
     for (const match of text.matchAll(pattern)) spans.push([match.index, match.index + match[0].length]);
   }

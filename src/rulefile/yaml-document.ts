@@ -303,6 +303,11 @@ export class YamlFile {
     try {
       visit(this.document, {
         Pair: (_, pair) => {
+          // The names of users may be seen.
+          if (keyOf(pair) === 'basic_auth_users') {
+            if (isMap(pair.value)) for (const item of pair.value.items) hide(item.value);
+            else hide(pair.value);
+          }
           if (!isSecretKey(keyOf(pair)) || (isMap(pair.value) && /^authorization$/i.test(keyOf(pair)))) return;
           hide(pair.value);
           if (isAlias(pair.value)) hide(this.follow(pair.value));

@@ -36,10 +36,11 @@ export function withoutSecrets(value: unknown, key = '', depth = 0): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, withoutSecrets(item, name, depth + 1)]));
 }
 
-/** Blanks what is a secret by its shape: passwords inside URLs, bearer tokens, the path of a Slack webhook. */
+/** Blanks what is a secret by its shape: passwords inside URLs, bearer tokens, bcrypt hashes, the path of a Slack webhook. */
 export function scrubText(text: string): string {
   return text
     .replaceAll(/(\w:\/\/)[^\s/@:]*:[^\s/@]*@/g, `$1${shown}@`)
     .replaceAll(/\b(Bearer|Basic)\s+[\w.~+/=-]{6,}/gi, `$1 ${shown}`)
+    .replaceAll(/\$2[abxy]?\$\d\d\$[./A-Za-z0-9]+/g, shown)
     .replaceAll(/(hooks\.slack\.com\/)[^\s"']+/g, `$1${shown}`);
 }

@@ -140,8 +140,17 @@ export interface Actions {
   reject(id: string, request: Request): Promise<Episode>;
 }
 
-export type ErrorType = 'bad_data' | 'not_found' | 'forbidden' | 'conflict' | 'unavailable' | 'internal';
-const statuses: Readonly<Record<ErrorType, number>> = { bad_data: 400, forbidden: 403, not_found: 404, conflict: 409, internal: 500, unavailable: 503 };
+export type ErrorType = 'bad_data' | 'unauthorized' | 'not_found' | 'forbidden' | 'too_many_requests' | 'conflict' | 'unavailable' | 'internal';
+const statuses: Readonly<Record<ErrorType, number>> = {
+  bad_data: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  conflict: 409,
+  too_many_requests: 429,
+  internal: 500,
+  unavailable: 503,
+};
 
 /** An answer that is an error, in Prometheus's envelope; the message is shown to the caller. */
 export class ApiError extends Error {

@@ -1,11 +1,15 @@
+import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { type FastifyHttpsOptions, type FastifyInstance, type FastifyReply, type FastifyRequest, type FastifyServerOptions, fastify } from 'fastify';
 import { z } from 'zod';
 import { parseDuration } from '../domain/duration.ts';
 import { viewDecision, viewEpisode } from '../domain/episode-view.ts';
 import type { Log } from '../domain/ports.ts';
+import { admit } from './access.ts';
 import { guardAdmin, refuseForeignPage } from './admin-guard.ts';
 import { type Actions, ApiError, type Health, type Lifecycle, type Queries, type RetentionActions } from './api.ts';
+import type { Login } from './login.ts';
+import { type TlsMaterial, tlsServerOptions } from './tls.ts';
 
 export type WebDeps = {
   readonly queries: Queries;
@@ -17,6 +21,10 @@ export type WebDeps = {
   /** `--web.enable-admin-api`. */
   readonly adminApi: { readonly enabled: boolean };
   readonly lifecycle: Lifecycle;
+  /** Who may ask; `null`: nobody has to sign in. */
+  readonly login?: Login | null;
+  /** `null`: http. */
+  readonly tls?: TlsMaterial | null;
   readonly log: Log;
 };
 
@@ -25,6 +33,8 @@ export type WebServer = {
   listen(address: string): Promise<{ readonly host: string; readonly port: number }>;
   /** Finishes what is being answered. */
   close(): Promise<void>;
+  /** Another certificate for the connections to come. Whether clients must show one stays as it was. @throws when it cannot be used */
+  replaceTls(tls: TlsMaterial): void;
   /** For tests. */
   readonly app: FastifyInstance;
 };
@@ -56,7 +66,9 @@ const bodies = {
 
 /** The daemon's HTTP side: management endpoints as Prometheus has them, and its JSON envelope under `/api/v1`. */
 export function createWebServer(deps: WebDeps): WebServer {
-  const app = fastify({
+  const tls = deps.tls ?? null;
+  const login = deps.login ?? null;
+  const options: FastifyServerOptions = {
     logger: false,
     bodyLimit: maxBodyBytes,
     requestTimeout: 30_000,
@@ -66,10 +78,15 @@ export function createWebServer(deps: WebDeps): WebServer {
     frameworkErrors: (error, request, reply) => {
       void answerError(deps.log, error, request, reply.headers(securityHeaders));
     },
-  });
+  };
+  const app = (tls === null
+    ? fastify(options)
+    : fastify({ ...options, https: tlsServerOptions(tls) } as unknown as FastifyHttpsOptions<HttpsServer>)) as unknown as FastifyInstance;
   readBodies(app);
-  app.addHook('onRequest', async (_request, reply) => {
+  app.decorateRequest('signedIn', null);
+  app.addHook('onRequest', async (request, reply) => {
     reply.headers(securityHeaders);
+    if (login !== null) await admit(request, reply, login, deps.log);
   });
   app.setErrorHandler((error, request, reply) => answerError(deps.log, error, request, reply));
   app.setNotFoundHandler((request) => {
@@ -82,12 +99,17 @@ export function createWebServer(deps: WebDeps): WebServer {
   return {
     app,
     listen: async (address) => {
-      await app.listen(parseListenAddress(address));
+      const { host, port: wanted } = parseListenAddress(address);
+      // Of a name with two addresses Fastify would make two servers, and only one could be given another certificate.
+      await app.listen({ host: tls !== null && host === 'localhost' ? '127.0.0.1' : host, port: wanted });
       const bound = app.server.address() as AddressInfo;
       return { host: bound.address, port: bound.port };
     },
     close: async () => {
       await app.close();
+    },
+    replaceTls: (material) => {
+      (app.server as unknown as HttpsServer).setSecureContext(tlsServerOptions(material));
     },
   };
 }
@@ -151,7 +173,7 @@ function addQueries(app: FastifyInstance, queries: Queries): void {
 
 function addActions(app: FastifyInstance, { actions, retention, adminApi }: WebDeps): void {
   /** The guard runs before the body is read. */
-  const post = <Body>(path: string, body: z.ZodType<Body>, act: (key: string, body: Body) => Promise<unknown>): void => {
+  const post = <Body extends { readonly by: string }>(path: string, body: z.ZodType<Body>, act: (key: string, body: Body) => Promise<unknown>): void => {
     app.post<{ Params: { key: string } }>(
       `/api/v1/${path}`,
       {
@@ -159,7 +181,11 @@ function addActions(app: FastifyInstance, { actions, retention, adminApi }: WebD
           guardAdmin(request, adminApi);
         },
       },
-      async (request) => success(await act(request.params.key, checked(body, request.body, 'body'))),
+      async (request) => {
+        const given = checked(body, request.body, 'body');
+        // The journal names who signed in, whatever the body says.
+        return success(await act(request.params.key, request.signedIn === null ? given : { ...given, by: request.signedIn.name }));
+      },
     );
   };
   post('models/:key/pause', bodies.pause, async (model, { for: forMs, ...request }) => await actions.pause(model, { ...request, forMs }));
