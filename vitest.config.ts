@@ -1,6 +1,16 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const setupFiles = ['test/support/no-network.ts', 'test/support/seed.ts'];
+
+/** The files that mostly wait for processes come first: begun last, they would go on alone on an idle machine. */
+class WaitingFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const waits = ({ moduleId }: TestSpecification): boolean => moduleId.includes('/test/e2e/');
+    const sorted = await super.sort(files);
+    return [...sorted.filter(waits), ...sorted.filter((file) => !waits(file))];
+  }
+}
 
 /** `unit` needs nothing but Node; `real` needs what `scripts/real-parts` installs. */
 export default defineConfig({
@@ -8,6 +18,7 @@ export default defineConfig({
     reporters: ['default'],
     // Three files at a time on two cores: the long ones mostly wait for processes of their own.
     maxWorkers: 3,
+    sequence: { sequencer: WaitingFirst },
     projects: [
       {
         test: {

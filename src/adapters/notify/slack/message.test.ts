@@ -413,7 +413,7 @@ describe('slackMessage', () => {
           }
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 50 },
     );
   });
 });
