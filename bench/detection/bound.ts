@@ -1,10 +1,5 @@
+import { divergence } from '../../src/domain/detect/divergence.ts';
 import { pollSeconds } from './streams.ts';
-
-/** Nats of information per request about that the rate is `p` and not `q`. */
-function divergence(p: number, q: number): number {
-  const term = (a: number, b: number): number => (a === 0 ? 0 : a * Math.log(a / b));
-  return term(p, q) + term(1 - p, 1 - q);
-}
 
 export type Bound = { readonly requests: number; readonly seconds: number };
 

@@ -1,5 +1,7 @@
+import { divergence } from '../detect/divergence.ts';
 import { formatDuration } from '../duration.ts';
 import { type Condition, longestWindowMs, partsOf, type Rule, type SequentialCondition } from '../rule.ts';
+import { allowedShare } from '../sequential/version-watch.ts';
 import { count, percent, spell, trimNumber } from '../words.ts';
 import { binomialTail } from './binomial-tail.ts';
 
@@ -110,7 +112,7 @@ function windowAlarms(limit: number, windowMs: number, pace: RulePace, rps: numb
 /** The evidence grows by the information in each request. */
 function sequential(condition: SequentialCondition, pace: RulePace, traffic: Traffic): Explanation {
   const { requestsPerSecond: rps } = traffic;
-  const limit = shareAllowed(condition);
+  const limit = condition.limit.op === 'above_baseline' ? null : allowedShare(condition);
   const needs = 'no least number of requests: fewer only take longer';
   const isFed = rps === null ? null : rps > 0;
   const periods = yearMs / condition.perMs;
@@ -150,17 +152,6 @@ function evidenceNeeded(condition: SequentialCondition, limit: number, rps: numb
   const perSeconds = condition.perMs / 1000;
   const chances = Math.min(condition.perMs / pace.intervalMs, rps * perSeconds * divergence(limit, Math.min(0.999, 2 * limit)));
   return 1.5 * Math.log((Math.max(1, chances) * pace.sharers) / condition.alpha);
-}
-
-function shareAllowed({ of, limit }: SequentialCondition): number | null {
-  if (limit.op === 'above_baseline') return null;
-  return of.kind === 'latency' ? 1 - of.quantile : limit.value;
-}
-
-/** Nats per request that tell a rate p from q. */
-function divergence(p: number, q: number): number {
-  const term = (a: number, b: number): number => (a === 0 ? 0 : a * Math.log(a / b));
-  return term(p, q) + term(1 - p, 1 - q);
 }
 
 const decides = {

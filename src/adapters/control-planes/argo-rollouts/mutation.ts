@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Step } from '../../../domain/step.ts';
+import { namedRevision } from '../replica-sets.ts';
 
 const place = { namespace: z.string(), rollout: z.string(), uid: z.string() };
 /** Where the pod template stands: in the Rollout itself, or in the Deployment that spec.workloadRef names. */
@@ -8,7 +9,6 @@ const holder = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('deployment'), name: z.string(), uid: z.string() }),
 ]);
 export type Holder = z.output<typeof holder>;
-const revision = z.object({ version: z.string(), name: z.string(), uid: z.string(), hash: z.string() });
 
 /**
  * What a step carries. Never a template: those may hold secrets in environments, and the ReplicaSet has it.
@@ -19,11 +19,11 @@ const revision = z.object({ version: z.string(), name: z.string(), uid: z.string
  * - `settle`: the inverse of a `template` step. Whichever of `template` and `promote` is still missing until `to` serves again.
  */
 const mutationSchema = z.discriminatedUnion('op', [
-  z.object({ op: z.literal('abort'), ...place, from: revision, to: revision }),
-  z.object({ op: z.literal('retry'), ...place, from: revision, to: revision, step: z.number().nullable() }),
-  z.object({ op: z.literal('template'), ...place, holder, from: revision, to: revision, promotion: z.enum(['follows', 'none']) }),
-  z.object({ op: z.literal('promote'), ...place, holder, from: revision, to: revision }),
-  z.object({ op: z.literal('settle'), ...place, holder, from: revision, to: revision }),
+  z.object({ op: z.literal('abort'), ...place, from: namedRevision, to: namedRevision }),
+  z.object({ op: z.literal('retry'), ...place, from: namedRevision, to: namedRevision, step: z.number().nullable() }),
+  z.object({ op: z.literal('template'), ...place, holder, from: namedRevision, to: namedRevision, promotion: z.enum(['follows', 'none']) }),
+  z.object({ op: z.literal('promote'), ...place, holder, from: namedRevision, to: namedRevision }),
+  z.object({ op: z.literal('settle'), ...place, holder, from: namedRevision, to: namedRevision }),
 ]);
 export type Mutation = z.output<typeof mutationSchema>;
 export type MutationOf<Op extends Mutation['op']> = Extract<Mutation, { op: Op }>;

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { lookUp } from '../../../domain/lookup.ts';
 import { objectMeta } from '../../kubernetes/object.ts';
 import { labelSelector, podTemplate } from '../pod-template.ts';
+import { type ReplicaSet, workloadCondition } from '../replica-sets.ts';
 
 export const hashLabel = 'rollouts-pod-template-hash';
 const revisionAnnotation = 'rollout.argoproj.io/revision';
@@ -9,13 +10,6 @@ const revisionAnnotation = 'rollout.argoproj.io/revision';
 const workloadAnnotation = 'rollout.argoproj.io/workload-generation';
 
 const weight = z.object({ weight: z.number().default(0), podTemplateHash: z.string().default('') });
-const condition = z.object({
-  type: z.string(),
-  status: z.string(),
-  reason: z.string().default(''),
-  message: z.string().default(''),
-  lastUpdateTime: z.string().default(''),
-});
 
 const canaryStrategy = z.object({
   steps: z.array(z.looseObject({})).nullish(),
@@ -53,7 +47,7 @@ export const rolloutSchema = z.object({
       promoteFull: z.boolean().default(false),
       pauseConditions: z.array(z.object({ reason: z.string() })).nullish(),
       message: z.string().default(''),
-      conditions: z.array(condition).nullish(),
+      conditions: z.array(workloadCondition).nullish(),
       blueGreen: z.object({ activeSelector: z.string().default('') }).prefault({}),
       canary: z
         .object({
@@ -64,14 +58,6 @@ export const rolloutSchema = z.object({
     .prefault({}),
 });
 export type Rollout = z.output<typeof rolloutSchema>;
-
-/** A ReplicaSet, as far as it is used. */
-export const replicaSetSchema = z.object({
-  metadata: objectMeta,
-  spec: z.object({ replicas: z.number().default(1), template: podTemplate }),
-  status: z.object({ replicas: z.number().default(0), availableReplicas: z.number().default(0) }).prefault({}),
-});
-export type ReplicaSet = z.output<typeof replicaSetSchema>;
 
 /** A Deployment that spec.workloadRef names, as far as it is used. */
 export const workloadSchema = z.object({ metadata: objectMeta, spec: z.object({ selector: labelSelector, template: podTemplate }) });

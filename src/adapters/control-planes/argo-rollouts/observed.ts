@@ -1,19 +1,9 @@
 import type { EndpointObservation, Observation, Share, VersionObservation } from '../../../domain/observation.ts';
-import { mutableImages, specHash, type VersionFrom, versionOf } from '../pod-template.ts';
+import type { VersionFrom } from '../pod-template.ts';
+import { newestByName, type ReplicaSet, type Revision, revisionIn } from '../replica-sets.ts';
 import type { Holder } from './mutation.ts';
-import { hashOf, isObserved, type ReplicaSet, type Rollout, revisionOf, type Workload } from './objects.ts';
+import { hashOf, isObserved, type Rollout, revisionOf, type Workload } from './objects.ts';
 import { hashByTemplate } from './template.ts';
-
-/** A ReplicaSet that can be gone back to, by what cannot change. */
-export type Revision = {
-  readonly version: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly hash: string;
-  /** Of what runs; equal: going from one to the other changes nothing. */
-  readonly spec: string;
-  readonly mutableImages: readonly string[];
-};
 
 /** `EndpointObservation.config` of this plane. */
 export type RolloutTruth = {
@@ -94,7 +84,7 @@ export function observationOf(atMs: number, read: Read, written: Pick<EndpointOb
   const { namespace, rollout } = read;
   const { metadata, spec } = rollout;
   const sets = read.sets.toSorted((a, b) => revisionOf(b) - revisionOf(a));
-  const revisions = sets.map((set) => revisionIn(set, read.versionFrom));
+  const revisions = sets.map((set) => revisionIn(set, hashOf(set), read.versionFrom));
   const versionBy = new Map(revisions.map(({ hash, version }) => [hash, version]));
   const config: RolloutTruth = {
     namespace,
@@ -108,9 +98,7 @@ export function observationOf(atMs: number, read: Read, written: Pick<EndpointOb
     history_limit: spec.revisionHistoryLimit,
     asked: askedHash(rollout, read.workload, sets),
     stable: rollout.status.stableRS === '' ? null : rollout.status.stableRS,
-    revisions: revisions
-      .filter((revision, index) => revisions.findIndex(({ version }) => version === revision.version) === index)
-      .toSorted((a, b) => a.name.localeCompare(b.name)),
+    revisions: newestByName(revisions),
     kept: read.kept,
   };
   const progress = progressIn(read, sets);
@@ -136,13 +124,6 @@ export function askedHash(rollout: Rollout, workload: Workload | string | null, 
 function holderOf(workload: Workload | string | null): RolloutTruth['holder'] {
   if (typeof workload === 'string') return workload;
   return workload === null ? { kind: 'rollout' } : { kind: 'deployment', name: workload.metadata.name, uid: workload.metadata.uid };
-}
-
-function revisionIn(set: ReplicaSet, from: VersionFrom): Revision {
-  const { template } = set.spec;
-  const hash = hashOf(set);
-  const { name, uid } = set.metadata;
-  return { version: versionOf(template, from, hash), name, uid, hash, spec: specHash(template), mutableImages: mutableImages(template) };
 }
 
 /** By the weights of the proxy, the active Service, or the pods: whichever moves the traffic of this strategy. */

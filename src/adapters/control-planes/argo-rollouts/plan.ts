@@ -3,8 +3,9 @@ import type { Desired, PlanResult, Step } from '../../../domain/step.ts';
 import { compareVersions } from '../../../domain/target.ts';
 import { refused } from '../answers.ts';
 import { isServedAlone } from '../observed.ts';
+import { named, type Revision } from '../replica-sets.ts';
 import type { Mutation } from './mutation.ts';
-import { type Progress, progressOf, type Revision, type RolloutTruth, truthOf } from './observed.ts';
+import { type Progress, progressOf, type RolloutTruth, truthOf } from './observed.ts';
 
 export const pausedWords = 'the Rollout is paused (spec.paused): the controller would change nothing; resume it first (kubectl argo rollouts promote)';
 
@@ -123,10 +124,6 @@ function swapped<Facts extends { readonly from: unknown; readonly to: unknown }>
 
 function placeOf({ namespace, rollout, uid }: RolloutTruth): { namespace: string; rollout: string; uid: string } {
   return { namespace, rollout, uid };
-}
-
-function named({ version, name, uid, hash }: Revision): { version: string; name: string; uid: string; hash: string } {
-  return { version, name, uid, hash };
 }
 
 function missing(truth: RolloutTruth, version: string): string {

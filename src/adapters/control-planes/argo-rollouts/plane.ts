@@ -10,11 +10,12 @@ import { parseObject } from '../../kubernetes/parse-object.ts';
 import { lackingRights, rightsOf } from '../../kubernetes/rights.ts';
 import { conflict, rejected } from '../answers.ts';
 import { selectorText } from '../pod-template.ts';
+import { controlledBy, replicaSetSchema } from '../replica-sets.ts';
 import { missingRight } from '../resource-patch.ts';
 import { changeFor, type Present } from './change.ts';
 import { checkStep } from './check.ts';
 import { mutationOf } from './mutation.ts';
-import { hashLabel, replicaSetSchema, rolloutSchema, type Workload, workloadSchema } from './objects.ts';
+import { hashLabel, rolloutSchema, type Workload, workloadSchema } from './objects.ts';
 import { observationOf, type Progress, progressOf, type RolloutTruth, truthOf } from './observed.ts';
 import { invalidWords, isAbortable, pausedWords, planSteps } from './plan.ts';
 import { type ArgoRolloutsConfig, argoRolloutsKeys } from './schema.ts';
@@ -138,8 +139,7 @@ export class ArgoRolloutsPlane implements ControlPlane {
     const workload = workloadObject === null ? null : parseObject(workloadSchema, workloadObject, `deployment ${namespace}/${workloadObject.metadata.name}`);
     const selector = rollout.spec.selector ?? workload?.spec.selector ?? { matchLabels: {}, matchExpressions: [] };
     const { items } = await this.#client.list(resourcePath(replicaSets, namespace), { labelSelector: selectorText(selector) }, signal);
-    const owned = items.filter(({ metadata }) => metadata.ownerReferences?.some(({ uid, controller }) => uid === object.metadata.uid && controller === true));
-    const sets = owned
+    const sets = controlledBy(items, object.metadata.uid)
       .filter(({ metadata }) => metadata.labels?.[hashLabel] !== undefined)
       .map((item) => parseObject(replicaSetSchema, item, `replicaset ${namespace}/${item.metadata.name}`));
     return { rollout, object, workload: workloadRef == null ? null : usable(workload, workloadRef), workloadObject, sets };

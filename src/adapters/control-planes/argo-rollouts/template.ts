@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { canonicalJson } from '../../../domain/canonical-json.ts';
 import { lookUp } from '../../../domain/lookup.ts';
 import { type PodTemplate, withoutLabel } from '../pod-template.ts';
-import { hashLabel, hashOf, type ReplicaSet } from './objects.ts';
+import type { ReplicaSet } from '../replica-sets.ts';
+import { hashLabel, hashOf } from './objects.ts';
 
 /** Labels and annotations that the controller gives to pods only while they are canary, preview, stable or active. */
 const ephemeralAnnotation = 'rollout.argoproj.io/ephemeral-metadata';

@@ -1,11 +1,11 @@
 import { z } from 'zod';
 import type { Step } from '../../../domain/step.ts';
+import { namedRevision } from '../replica-sets.ts';
 
 const place = { namespace: z.string(), deployment: z.string(), uid: z.string() };
-const revision = z.object({ version: z.string(), name: z.string(), uid: z.string(), hash: z.string() });
 
 /** What a step carries. Never a template: those may hold secrets in environments, and the ReplicaSet has it. */
-const mutationSchema = z.object({ op: z.literal('template'), ...place, from: revision, to: revision });
+const mutationSchema = z.object({ op: z.literal('template'), ...place, from: namedRevision, to: namedRevision });
 export type Mutation = z.output<typeof mutationSchema>;
 
 /** @throws {z.ZodError} for a step of another kind of plane */

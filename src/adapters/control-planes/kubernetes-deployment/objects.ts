@@ -3,17 +3,10 @@ import { canonicalJson } from '../../../domain/canonical-json.ts';
 import { lookUp } from '../../../domain/lookup.ts';
 import { objectMeta } from '../../kubernetes/object.ts';
 import { labelSelector, type PodTemplate, podTemplate, withoutLabel } from '../pod-template.ts';
+import { type ReplicaSet, workloadCondition } from '../replica-sets.ts';
 
 const hashLabel = 'pod-template-hash';
 const revisionAnnotation = 'deployment.kubernetes.io/revision';
-
-const condition = z.object({
-  type: z.string(),
-  status: z.string(),
-  reason: z.string().default(''),
-  message: z.string().default(''),
-  lastUpdateTime: z.string().default(''),
-});
 
 /** A Deployment, as far as it is used. */
 export const deploymentSchema = z.object({
@@ -32,19 +25,11 @@ export const deploymentSchema = z.object({
       replicas: z.number().default(0),
       updatedReplicas: z.number().default(0),
       availableReplicas: z.number().default(0),
-      conditions: z.array(condition).default([]),
+      conditions: z.array(workloadCondition).default([]),
     })
     .prefault({}),
 });
 export type Deployment = z.output<typeof deploymentSchema>;
-
-/** A ReplicaSet, as far as it is used. */
-export const replicaSetSchema = z.object({
-  metadata: objectMeta,
-  spec: z.object({ replicas: z.number().default(1), template: podTemplate }),
-  status: z.object({ replicas: z.number().default(0), availableReplicas: z.number().default(0) }).prefault({}),
-});
-export type ReplicaSet = z.output<typeof replicaSetSchema>;
 
 /** Revision number of a ReplicaSet; it changes when the ReplicaSet is used again, so it only orders. */
 export function revisionOf(set: ReplicaSet): number {

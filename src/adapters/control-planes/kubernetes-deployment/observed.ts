@@ -1,19 +1,9 @@
 import type { EndpointObservation, Observation, Share, VersionObservation } from '../../../domain/observation.ts';
 import type { GitOpsState } from '../../kubernetes/gitops-state.ts';
 import { originOf } from '../../kubernetes/origin.ts';
-import { mutableImages, specHash, type VersionFrom, versionOf } from '../pod-template.ts';
-import { type Deployment, hashOf, isSameTemplate, type ReplicaSet, revisionOf } from './objects.ts';
-
-/** A ReplicaSet that can be gone back to, by what cannot change. */
-export type Revision = {
-  readonly version: string;
-  readonly name: string;
-  readonly uid: string;
-  readonly hash: string;
-  /** Of what runs; equal: going from one to the other changes nothing. */
-  readonly spec: string;
-  readonly mutableImages: readonly string[];
-};
+import { type VersionFrom, versionOf } from '../pod-template.ts';
+import { newestByName, type ReplicaSet, type Revision, revisionIn } from '../replica-sets.ts';
+import { type Deployment, hashOf, isSameTemplate, revisionOf } from './objects.ts';
 
 /** `EndpointObservation.config` of this plane. */
 export type DeploymentTruth = {
@@ -63,12 +53,7 @@ export type Read = {
 export function observationOf(atMs: number, read: Read, written: Pick<EndpointObservation, 'writer'>): Observation {
   const { namespace, deployment, gitops } = read;
   const sets = read.sets.toSorted((a, b) => revisionOf(b) - revisionOf(a));
-  const revisions = sets.map((set): Revision => {
-    const { template } = set.spec;
-    const hash = hashOf(set);
-    const { name, uid } = set.metadata;
-    return { version: versionOf(template, read.versionFrom, hash), name, uid, hash, spec: specHash(template), mutableImages: mutableImages(template) };
-  });
+  const revisions = sets.map((set) => revisionIn(set, hashOf(set), read.versionFrom));
   const versionBy = new Map(revisions.map(({ uid, version }) => [uid, version]));
   const current = sets.filter((set) => isSameTemplate(set.spec.template, deployment.spec.template)).at(-1);
   const serving = sharesOf(sets, versionBy);
@@ -80,8 +65,7 @@ export function observationOf(atMs: number, read: Read, written: Pick<EndpointOb
     strategy: deployment.spec.strategy.type,
     history_limit: deployment.spec.revisionHistoryLimit,
     current: current === undefined ? null : hashOf(current),
-    // By name, so that the same history reads the same: a rollback renumbers it.
-    revisions: newestOf(revisions).toSorted((a, b) => a.name.localeCompare(b.name)),
+    revisions: newestByName(revisions),
     gitops,
   };
   const progress = progressIn(read);
@@ -99,11 +83,6 @@ export function originsOf({ sets, versionFrom }: Pick<Read, 'sets' | 'versionFro
       return [versionOf(template, versionFrom, hashOf(set)), originOf(template.metadata?.annotations, set.metadata.annotations)];
     }),
   );
-}
-
-/** One per version, the newest. */
-function newestOf(revisions: readonly Revision[]): Revision[] {
-  return revisions.filter((revision, index) => revisions.findIndex(({ version }) => version === revision.version) === index);
 }
 
 function sharesOf(sets: readonly ReplicaSet[], versionBy: ReadonlyMap<string, string>): Share[] {

@@ -1,7 +1,8 @@
 import type { Observation } from '../../../domain/observation.ts';
 import type { Desired, PlanResult, Step } from '../../../domain/step.ts';
+import { named, type Revision } from '../replica-sets.ts';
 import type { Mutation } from './mutation.ts';
-import { type DeploymentTruth, type Revision, truthOf } from './observed.ts';
+import { type DeploymentTruth, truthOf } from './observed.ts';
 
 /** Back to the ReplicaSet of the wished version: one patch. */
 export function planSteps(observation: Observation, desired: Desired): PlanResult {
@@ -61,8 +62,4 @@ function templateStep(endpoint: string, truth: DeploymentTruth, from: Revision, 
     inverse,
     expect: { serving: to.version, gone: from.version },
   };
-}
-
-function named({ version, name, uid, hash }: Revision): { version: string; name: string; uid: string; hash: string } {
-  return { version, name, uid, hash };
 }

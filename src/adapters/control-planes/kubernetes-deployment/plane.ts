@@ -12,9 +12,10 @@ import { parseObject } from '../../kubernetes/parse-object.ts';
 import { lackingRights, pauseRights, rightsOf } from '../../kubernetes/rights.ts';
 import { conflict, rejected } from '../answers.ts';
 import { selectorText } from '../pod-template.ts';
+import { controlledBy, type ReplicaSet, replicaSetSchema } from '../replica-sets.ts';
 import { checkStep } from './check.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
-import { deploymentSchema, hashOf, isSameTemplate, type ReplicaSet, replicaSetSchema, withoutHash } from './objects.ts';
+import { deploymentSchema, hashOf, isSameTemplate, withoutHash } from './objects.ts';
 import { observationOf, originsOf, truthOf } from './observed.ts';
 import { planSteps } from './plan.ts';
 import { type KubernetesDeploymentConfig, kubernetesDeploymentKeys } from './schema.ts';
@@ -51,8 +52,9 @@ export class KubernetesDeploymentPlane implements ControlPlane {
     const deployment = parseObject(deploymentSchema, found, `deployment ${namespace}/${name}`);
     const query = { labelSelector: selectorText(deployment.spec.selector) };
     const { items } = await this.#client.list(resourcePath(replicaSets, namespace), query, signal);
-    const owned = items.filter((item) => item.metadata.ownerReferences?.some((owner) => owner.uid === deployment.metadata.uid && owner.controller === true));
-    const sets = owned.map((item) => parseObject(replicaSetSchema, item, `replicaset ${namespace}/${item.metadata.name}`));
+    const sets = controlledBy(items, deployment.metadata.uid).map((item) =>
+      parseObject(replicaSetSchema, item, `replicaset ${namespace}/${item.metadata.name}`),
+    );
     const kept = { object: found, path: resourcePath(deployments, namespace, name), kind: 'Deployment', namespace, what: `deployment ${namespace}/${name}` };
     const { state: gitops, notes, ...ownership } = await readGitOps(this.#client, kept, this.#config, signal);
     const refusals = [...ownership.refusals, ...obstaclesOf(deployment.spec, deployment.metadata.deletionTimestamp)];
