@@ -19,7 +19,7 @@ import { actingRules, effectivePolicy, intervalOf, isActing, type Runtime, ruleB
 import { readSignatures } from './stages/compatibility.ts';
 import { type DecideContext, type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
 import { judgeAll, ruleStateEvents } from './stages/judge.ts';
-import { type Measured, MeasurePlan } from './stages/measure.ts';
+import { type Measured, MeasurePlan, queriesOf } from './stages/measure.ts';
 import { Stopwatch } from './stopwatch.ts';
 import type { Teller } from './teller.ts';
 import type { VerdictBoard } from './verdict-board.ts';
@@ -395,11 +395,7 @@ export class Evaluator {
     if (decision === 'dry_run' && this.#isRecorded(verdict)) return;
     const target = judgement.choice.target;
     if (target === null) return;
-    const queries = new MeasurePlan(clock.nowMs());
-    queries.add({ model, rules: [rule], serving: [], sinceMs: null });
-    const source = runtime.sources.get(model.source);
-    const series = rule.condition.kind === 'expr' ? [rule.condition.expr] : source === undefined ? [] : [...source.describe(queries.questions).values()];
-    const evidence = freezeEvidence(subject, target, board, series);
+    const evidence = freezeEvidence(subject, target, board, queriesOf(runtime.sources.get(model.source), model, rule, clock.nowMs()));
     const opened = openEpisode({
       subject,
       judgement,

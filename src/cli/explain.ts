@@ -4,7 +4,7 @@ import { openMemoryJournal } from '../adapters/journal/index.ts';
 import type { App } from '../app/app.ts';
 import { createApp } from '../app/create.ts';
 import { actingRules, effectivePolicy, intervalOf, isActing, rulesOf } from '../app/runtime.ts';
-import { MeasurePlan } from '../app/stages/measure.ts';
+import { MeasurePlan, queriesOf } from '../app/stages/measure.ts';
 import type { Config } from '../config/config.ts';
 import { spellCondition } from '../domain/conditions/spell-condition.ts';
 import { formatDuration } from '../domain/duration.ts';
@@ -17,7 +17,7 @@ import { percent, trimNumber } from '../domain/words.ts';
 import { createLog } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { CommandFailed, exitCodes } from './exit.ts';
-import { gatherMsOf, queriesOf, scrapeIntervalOf } from './queries.ts';
+import { gatherMsOf, scrapeIntervalOf } from './scrape-time.ts';
 import { loadSettings } from './settings.ts';
 import { type OutputFormat, renderOutput } from './table.ts';
 import { readVersion } from './version.ts';
@@ -106,7 +106,7 @@ async function explainModel(
       for: formatDuration(rule.forMs),
       interval: formatDuration(intervalMs),
       acts: isActing(runtime, model, rule) ? effectivePolicy({ ...runtime, forceDryRun: false }, model, rule).mode : 'notify',
-      queries: queriesOf(app, rule),
+      queries: queriesOf(runtime.sources.get(model.source), model, rule, realClock.nowMs()),
       traffic,
       ...explainRule(rule, { intervalMs, scrapeMs }, traffic, isActing(runtime, model, rule) ? Math.max(1, sharers) : 1),
     };

@@ -9,6 +9,7 @@ import { planeTarget } from '../app/observer.ts';
 import { effectivePolicy, isActing } from '../app/runtime.ts';
 import { readSignatures } from '../app/stages/compatibility.ts';
 import { judgeGuards } from '../app/stages/decide.ts';
+import { queriesOf } from '../app/stages/measure.ts';
 import type { Config } from '../config/config.ts';
 import { type SpelledSignals, spellSignals } from '../config/spell-signals.ts';
 import { consequence } from '../domain/decide.ts';
@@ -19,7 +20,7 @@ import { createLog } from '../telemetry/log.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { markOf, styleOf } from './columns.ts';
 import { exitCodes } from './exit.ts';
-import { gatherMsOf, queriesOf } from './queries.ts';
+import { gatherMsOf } from './scrape-time.ts';
 import { loadSettings } from './settings.ts';
 import { type Column, type OutputFormat, renderOutput } from './table.ts';
 import { readVersion } from './version.ts';
@@ -111,7 +112,7 @@ async function foresee(app: App, verdict: Verdict, log: Log): Promise<Row> {
     preset: model === undefined ? null : presetOf(model),
   };
   if (model === undefined || rule === undefined) return { ...base, would: 'nothing', queries: [] };
-  const queries = queriesOf(app, rule);
+  const queries = queriesOf(runtime.sources.get(model.source), model, rule, realClock.nowMs());
   if (verdict.kind !== 'breach' && verdict.kind !== 'pending') return { ...base, would: 'nothing', queries };
   const own = { ...runtime, forceDryRun: false };
   if (!isActing(own, model, rule)) return { ...base, would: 'notify', queries };

@@ -55,6 +55,14 @@ type AskedOfRegistry = { readonly source: string; readonly question: QualityQues
 
 type AskedRule = { readonly rule: Rule; readonly asked: Asked };
 
+/** What a rule asks of its source, in the source's own language. @param source `undefined`: gone from the settings, then nothing but an expression is known */
+export function queriesOf(source: Source | undefined, model: Model, rule: Rule, nowMs: number): readonly string[] {
+  if (rule.condition.kind === 'expr') return [rule.condition.expr];
+  const asked = new MeasurePlan(nowMs);
+  asked.add({ model, rules: [rule], serving: [], sinceMs: null });
+  return source === undefined ? [] : [...source.describe(asked.questions).values()];
+}
+
 /** Collects the questions of a whole turn, so that equal ones are asked once and alike ones in one query, and reads the answers back. */
 export class MeasurePlan {
   readonly #questions = new Map<string, Question>();
