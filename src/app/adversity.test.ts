@@ -3,6 +3,7 @@ import { aLedgerEntry, aModel, aPolicy, aRule } from '../../test/support/builder
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane, type FakePlaneOptions } from '../../test/support/fake-plane.ts';
 import { FakeSource } from '../../test/support/fake-source.ts';
+import { onlyEpisode, passWithTraffic } from '../../test/support/followed-traffic.ts';
 import { passingSmoke, type StageOptions, setStage } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import type { Episode } from '../domain/episode.ts';
@@ -47,15 +48,7 @@ async function start(options: Partial<StageOptions> = {}): Promise<App> {
   return app;
 }
 
-/** Lets the world follow the plane: traffic goes where the default route goes. */
-async function pass(durationMs: number, healthy: ReadonlySet<string> = new Set(['1', '3'])): Promise<void> {
-  for (let passedMs = 0; passedMs < durationMs; passedMs += 1_000) {
-    await clock.advance(1_000);
-    const serving = new Set(plane.serving());
-    for (const version of ['0', '1', '2', '3'])
-      source.traffic.set(version, { requests: serving.has(version) ? 100 : 0, errorRatio: healthy.has(version) ? 0 : 0.1 });
-  }
-}
+const pass = async (durationMs: number, healthy?: ReadonlySet<string>): Promise<void> => await passWithTraffic({ clock, plane, source }, durationMs, healthy);
 
 async function until(state: Episode['state']): Promise<void> {
   for (let look = 0; look < 1_000; look += 1) {
@@ -65,11 +58,7 @@ async function until(state: Episode['state']): Promise<void> {
   throw new Error(`no episode became ${state}`);
 }
 
-async function only(): Promise<Episode> {
-  const episodes = await journal.episodes({});
-  expect(episodes).toHaveLength(1);
-  return episodes[0] as Episode;
-}
+const only = async (): Promise<Episode> => await onlyEpisode(journal);
 
 async function eventsOf<Type extends JournalEvent['type']>(type: Type): Promise<readonly Extract<JournalEvent, { type: Type }>[]> {
   const all = await journal.events(0, 100_000);

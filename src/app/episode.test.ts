@@ -3,6 +3,7 @@ import { aPolicy } from '../../test/support/builders.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane, type FakePlaneOptions } from '../../test/support/fake-plane.ts';
 import { FakeSource } from '../../test/support/fake-source.ts';
+import { onlyEpisode, passWithTraffic } from '../../test/support/followed-traffic.ts';
 import { passingSmoke, type StageOptions, setStage } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import type { Episode } from '../domain/episode.ts';
@@ -40,21 +41,9 @@ describe('an episode', () => {
     return { app, finished: teller.finished };
   }
 
-  /** Lets the world follow the plane: traffic goes where the default route goes. */
-  async function pass(durationMs: number, healthy: ReadonlySet<string> = new Set(['1', '3'])): Promise<void> {
-    for (let passedMs = 0; passedMs < durationMs; passedMs += 1_000) {
-      await clock.advance(1_000);
-      const serving = new Set(plane.serving());
-      for (const version of ['0', '1', '2', '3'])
-        source.traffic.set(version, { requests: serving.has(version) ? 100 : 0, errorRatio: healthy.has(version) ? 0 : 0.1 });
-    }
-  }
+  const pass = async (durationMs: number, healthy?: ReadonlySet<string>): Promise<void> => await passWithTraffic({ clock, plane, source }, durationMs, healthy);
 
-  async function only(): Promise<Episode> {
-    const episodes = await journal.episodes({});
-    expect(episodes).toHaveLength(1);
-    return episodes[0] as Episode;
-  }
+  const only = async (): Promise<Episode> => await onlyEpisode(journal);
 
   it('takes a step back that left nothing serving at all', async () => {
     let isDown = false;

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { aLedgerEntry, aPolicy, aRule, noonMs } from '../../test/support/builders.ts';
+import { aLedgerEntry, aPolicy, aRule, aSequentialCondition, noonMs } from '../../test/support/builders.ts';
 import { CounterSource } from '../../test/support/counter-source.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane } from '../../test/support/fake-plane.ts';
+import { onlyEpisode } from '../../test/support/followed-traffic.ts';
 import { binomial, burstyChance, seededRandom } from '../../test/support/random.ts';
 import { type StageOptions, setStage } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
@@ -16,19 +17,7 @@ const hourMs = 60 * minuteMs;
 const policy = aPolicy({ knownGood: { minAgeMs: 1, minRequests: 1, backfillMs: 0, versions: ['1'] }, stickMs: 5_000 });
 
 function aSequentialRule(changes: Partial<SequentialCondition> = {}, rule: Partial<Rule> = {}): Rule {
-  const condition: SequentialCondition = {
-    kind: 'sequential',
-    of: { kind: 'error_ratio' },
-    limit: { op: 'above', value: 0.05 },
-    minRequests: 0,
-    healthy: null,
-    alpha: 0.01,
-    perMs: 24 * hourMs,
-    burst: 'auto',
-    severe: null,
-    ...changes,
-  };
-  return aRule({ condition, ...rule });
+  return aRule({ condition: aSequentialCondition(changes), ...rule });
 }
 
 let clock: FakeClock;
@@ -90,11 +79,7 @@ async function turn(app: App, rate: number, stepMs = 1_000, requests = 20): Prom
   await app.turn();
 }
 
-async function only(): Promise<Episode> {
-  const episodes = await journal.episodes({});
-  expect(episodes).toHaveLength(1);
-  return episodes[0] as Episode;
-}
+const only = async (): Promise<Episode> => await onlyEpisode(journal);
 
 async function untilEpisode(rates: Rates, mostMs = 60_000): Promise<Episode> {
   for (let passedMs = 0; passedMs < mostMs; passedMs += 1_000) {

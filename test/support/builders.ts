@@ -3,7 +3,7 @@ import type { Measurement } from '../../src/domain/measurement.ts';
 import type { Model, RollbackPolicy } from '../../src/domain/model.ts';
 import type { Observation } from '../../src/domain/observation.ts';
 import type { LedgerEntry } from '../../src/domain/records.ts';
-import type { Rule } from '../../src/domain/rule.ts';
+import type { Rule, SequentialCondition } from '../../src/domain/rule.ts';
 import type { ModelSignature } from '../../src/domain/signature.ts';
 import type { Verdict } from '../../src/domain/verdict.ts';
 
@@ -47,6 +47,22 @@ export function aRule(changes: Partial<Rule> = {}): Rule {
     onError: 'hold',
     rollback: {},
     place: { file: 'rules/fraud.yaml', line: 1, column: 1 },
+    ...changes,
+  };
+}
+
+/** More than 5 % fail, at 1 % false alarms a day. */
+export function aSequentialCondition(changes: Partial<SequentialCondition> = {}): SequentialCondition {
+  return {
+    kind: 'sequential',
+    of: { kind: 'error_ratio' },
+    limit: { op: 'above', value: 0.05 },
+    minRequests: 0,
+    healthy: null,
+    alpha: 0.01,
+    perMs: 24 * hourMs,
+    burst: 'auto',
+    severe: null,
     ...changes,
   };
 }

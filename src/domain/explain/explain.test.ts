@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { aRule } from '../../../test/support/builders.ts';
-import type { Condition, SequentialCondition } from '../rule.ts';
+import { aRule, aSequentialCondition } from '../../../test/support/builders.ts';
+import type { Condition } from '../rule.ts';
 import { binomialTail } from './binomial-tail.ts';
 import { type Delay, explainRule, spellDelay, type Traffic } from './explain.ts';
 import { shareSlowerThan } from './slow-share.ts';
@@ -69,17 +69,7 @@ describe('a share over a window', () => {
 });
 
 describe('a sequential rule', () => {
-  const condition: SequentialCondition = {
-    kind: 'sequential',
-    of: { kind: 'error_ratio' },
-    limit: { op: 'above', value: 0.05 },
-    minRequests: 0,
-    healthy: null,
-    alpha: 0.01,
-    perMs: 86_400_000,
-    burst: 'auto',
-    severe: null,
-  };
+  const condition = aSequentialCondition();
 
   it('takes as long as the information in its requests, whatever the window', () => {
     const [all, , twice, barely] = seconds(explained(condition, busy).delays);

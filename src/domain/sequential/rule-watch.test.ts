@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { noonMs } from '../../../test/support/builders.ts';
+import { aSequentialCondition, noonMs } from '../../../test/support/builders.ts';
 import { binomial, burstyChance, seededRandom } from '../../../test/support/random.ts';
 import { findIn } from '../conditions/find.ts';
 import { createDetector } from '../detect/index.ts';
@@ -9,21 +9,6 @@ import { RuleWatch, type VersionSeen } from './rule-watch.ts';
 import type { SequentialState } from './version-watch.ts';
 
 const secondMs = 1_000;
-
-function aCondition(changes: Partial<SequentialCondition> = {}): SequentialCondition {
-  return {
-    kind: 'sequential',
-    of: { kind: 'error_ratio' },
-    limit: { op: 'above', value: 0.05 },
-    minRequests: 0,
-    healthy: null,
-    alpha: 0.01,
-    perMs: 86_400_000,
-    burst: 'auto',
-    severe: null,
-    ...changes,
-  };
-}
 
 /** Versions with counters, read together every second unless told otherwise. */
 class World {
@@ -37,7 +22,7 @@ class World {
   readonly forMs: number;
   seen: Partial<VersionSeen> = {};
 
-  constructor(condition: SequentialCondition = aCondition(), options: { forMs?: number; stepMs?: number } = {}) {
+  constructor(condition: SequentialCondition = aSequentialCondition(), options: { forMs?: number; stepMs?: number } = {}) {
     this.condition = condition;
     this.forMs = options.forMs ?? 0;
     this.stepMs = options.stepMs ?? secondMs;
@@ -139,7 +124,7 @@ describe('a rule that is judged from counts', () => {
   });
 
   it('never ages a degradation, and never calls it over, by reads that are missing', () => {
-    const world = healthy(new World(aCondition(), { forMs: 30_000 }), 100);
+    const world = healthy(new World(aSequentialCondition(), { forMs: 30_000 }), 100);
     for (let step = 0; step < 4; step += 1) world.step({ '2': [20, 12] });
     expect(world.verdict('2')).toMatchObject({ kind: 'breaching', isDue: false, words: expect.stringContaining(', for: 30s') });
 
@@ -176,7 +161,7 @@ describe('a rule that is judged from counts', () => {
   });
 
   it('waits for min_requests', () => {
-    const world = new World(aCondition({ minRequests: 500 }));
+    const world = new World(aSequentialCondition({ minRequests: 500 }));
     for (let step = 0; step < 20; step += 1) world.step({ '2': [20, 10] });
     expect(world.verdict('2')).toMatchObject({ kind: 'no_data', words: expect.stringContaining('fewer requests than min_requests: 500') });
 
@@ -197,12 +182,12 @@ describe('a rule that is judged from counts', () => {
   it('is upset by nothing between healthy and the limit, and sooner by what is above', () => {
     const play = (rate: number, healthy: number | null): number | null => {
       const random = seededRandom(11);
-      return stepsUntilBreach(new World(aCondition({ healthy })), '2', () => ({ '2': [20, binomial(random, 20, rate)] }), 600);
+      return stepsUntilBreach(new World(aSequentialCondition({ healthy })), '2', () => ({ '2': [20, binomial(random, 20, rate)] }), 600);
     };
     expect(play(0.08, 0.02) ?? 600).toBeLessThan((play(0.08, null) ?? 600) / 2);
 
     const random = seededRandom(11);
-    const world = new World(aCondition({ healthy: 0.01 }));
+    const world = new World(aSequentialCondition({ healthy: 0.01 }));
     for (let step = 0; step < 600; step += 1) world.step({ '2': [20, binomial(random, 20, 0.035)] });
     expect(world.verdict('2')).toMatchObject({
       kind: 'no_data',
@@ -212,7 +197,7 @@ describe('a rule that is judged from counts', () => {
   });
 
   it('takes a severe degradation by a way of its own, and says so', () => {
-    const world = healthy(new World(aCondition({ severe: { above: 0.25, forMs: 0 } }), { forMs: 60_000 }), 300);
+    const world = healthy(new World(aSequentialCondition({ severe: { above: 0.25, forMs: 0 } }), { forMs: 60_000 }), 300);
     const steps = stepsUntilBreach(world, '2', () => ({ '2': [20, 18] }));
 
     expect(steps).toBeLessThan(10);
@@ -238,7 +223,7 @@ describe('a rule that is judged from counts', () => {
     const world = healthy(new World(), 200);
     for (let step = 0; step < 10; step += 1) world.step({ '2': [20, 10] });
     const state = world.watch.stateOf('2', world.nowMs, 'all');
-    const changed = new World(aCondition({ limit: { op: 'above', value: 0.6 } }));
+    const changed = new World(aSequentialCondition({ limit: { op: 'above', value: 0.6 } }));
     if (state !== null) changed.states.set('2', state);
     changed.nowMs = world.nowMs;
 
@@ -281,7 +266,7 @@ describe('a rule that is judged from counts', () => {
 describe('a version on several servers', () => {
   /** Two servers of version 2, read in turns, every 4 s each; `late` samples of the second are seen only a turn later. */
   function counted(late: boolean): { readonly n: number; readonly k: number } {
-    const watch = new RuleWatch({ condition: aCondition(), forMs: 0, intervalMs: 2_000, sharers: 1 });
+    const watch = new RuleWatch({ condition: aSequentialCondition(), forMs: 0, intervalMs: 2_000, sharers: 1 });
     const points = { a: [] as { atMs: number; value: number }[], b: [] as { atMs: number; value: number }[] };
     let readings: ReadonlyMap<string, SequentialReading> = new Map();
     for (let turn = 1; turn <= 40; turn += 1) {
@@ -394,7 +379,7 @@ describe('the first reading of a source with a history', () => {
       le: null,
       points: points.map((point) => ({ atMs: point.atMs, value: point[code] })),
     });
-    const watch = new RuleWatch({ condition: aCondition(), forMs: 0, intervalMs: 5_000, sharers: 1 });
+    const watch = new RuleWatch({ condition: aSequentialCondition(), forMs: 0, intervalMs: 5_000, sharers: 1 });
     const counters = { total: [one('ok'), one('bad')], bad: [one('bad')], sinceMs: null };
 
     watch.read([{ version: '2', counters, state: null, switchedMs: null, isKnownGood: false, firstSeenMs: null }], noonMs);
@@ -407,7 +392,7 @@ describe('the first reading of a source with a history', () => {
 });
 
 describe('a comparison from counts', () => {
-  const condition = aCondition({ limit: { op: 'above_baseline', times: 1, byAtLeast: 0.02, andAbove: 0 } });
+  const condition = aSequentialCondition({ limit: { op: 'above_baseline', times: 1, byAtLeast: 0.02, andAbove: 0 } });
 
   it('finds the version that is worse than the one beside it', () => {
     const random = seededRandom(5);
@@ -470,7 +455,7 @@ describe('a latency from counts', () => {
     reading: SequentialReading | undefined;
 
     constructor(changes: Partial<SequentialCondition>) {
-      this.condition = aCondition({ of: { kind: 'latency', quantile: 0.99, bound: 'conservative' }, limit: { op: 'above', value: 0.2 }, ...changes });
+      this.condition = aSequentialCondition({ of: { kind: 'latency', quantile: 0.99, bound: 'conservative' }, limit: { op: 'above', value: 0.2 }, ...changes });
       this.watch = new RuleWatch({ condition: this.condition, forMs: 0, intervalMs: secondMs, sharers: 1 });
     }
 

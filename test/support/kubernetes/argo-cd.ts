@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FakeKubernetes } from './fake-kubernetes.ts';
-import { isMap, type JsonMap, type KubernetesObject } from './kubernetes-object.ts';
+import { includes, isMap, type JsonMap, type KubernetesObject } from './kubernetes-object.ts';
 
 const open = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
 
@@ -79,12 +79,12 @@ export class ArgoCd implements AsyncDisposable {
   async #reconcile(): Promise<void> {
     const application = await this.#kubernetes.client.find(this.applicationPath);
     if (application === null) return;
-    if (this.parent !== null && !contains(application.spec ?? {}, this.parent))
+    if (this.parent !== null && !includes(application.spec ?? {}, this.parent))
       await this.#write(this.applicationPath, { spec: this.parent }, 'argocd-applicationset-controller');
     const automated = automatedOf(application);
     const isHealing = isMap(automated) && automated['selfHeal'] === true && automated['enabled'] !== false;
     const live = await this.#kubernetes.client.find(this.#options.object);
-    if (!isHealing || live === null || contains(live, this.#options.git)) {
+    if (!isHealing || live === null || includes(live, this.#options.git)) {
       this.#driftedMs = null;
       return;
     }
@@ -110,13 +110,6 @@ export class ArgoCd implements AsyncDisposable {
 function automatedOf(application: KubernetesObject): unknown {
   const policy = application.spec?.['syncPolicy'];
   return isMap(policy) ? policy['automated'] : undefined;
-}
-
-/** Whether all of `part` stands in `whole`: what git does not name is no drift. */
-function contains(whole: unknown, part: unknown): boolean {
-  if (Array.isArray(part)) return Array.isArray(whole) && whole.length === part.length && part.every((element, index) => contains(whole[index], element));
-  if (!isMap(part)) return whole === part;
-  return isMap(whole) && Object.entries(part).every(([key, value]) => contains(whole[key], value));
 }
 
 /** An Application with one Deployment `shop/fraud`. */

@@ -3,6 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ControlPlane } from '../../../src/domain/ports.ts';
+import type { FaultySetup } from '../../contract/answers.ts';
 
 /** Token of the kubeconfigs written here; no output may show it. */
 export const plantedToken = 'planted-t0ken';
@@ -41,6 +43,38 @@ export async function startSilence(): Promise<{ readonly url: string; readonly a
     },
   };
 }
+
+/**
+ * A setup of the contract suite around a platform that runs: from v2 to v1, and the same plane towards nobody and towards silence.
+ * @param planeOn the plane with a kubeconfig of that path
+ */
+export async function contractSetupOf<Started extends PlatformSetup>(
+  start: () => Promise<Started>,
+  planeOn: (kubeconfig: string) => ControlPlane,
+): Promise<FaultySetup> {
+  const owned = new AsyncDisposableStack();
+  const setup = owned.use(await start());
+  const silence = owned.use(await startSilence());
+  const towards = (server: string): ControlPlane => {
+    const kubeconfig = kubeconfigFor(server);
+    owned.defer(kubeconfig.remove);
+    return planeOn(kubeconfig.path);
+  };
+  return {
+    ...setup,
+    from: 'v2',
+    to: 'v1',
+    mutations: async () => setup.kubernetes.mutations(),
+    unreachable: async () => towards(`http://${await freeAddress()}`),
+    silent: async () => towards(silence.url),
+    secret: plantedToken,
+    [Symbol.asyncDispose]: async () => owned.disposeAsync(),
+  };
+}
+
+/** What a platform's own start gives of it. */
+type PlatformSetup = Pick<FaultySetup, 'plane' | 'target' | 'remember' | 'fault' | 'said'> &
+  AsyncDisposable & { readonly kubernetes: { readonly mutations: () => number } };
 
 /** An address where nobody listens. */
 export async function freeAddress(): Promise<string> {

@@ -11,7 +11,7 @@ import { annotationOf, DeploymentController } from '../../../../test/support/ser
 import { KserveKnativeController } from '../../../../test/support/serving-platforms/kserve-knative.ts';
 import { KserveStandardController, sourceUri } from '../../../../test/support/serving-platforms/kserve-standard.ts';
 import { addKserveWebhook } from '../../../../test/support/serving-platforms/kserve-webhook.ts';
-import { freeAddress, kubeconfigFor, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
+import { contractSetupOf, kubeconfigFor, plantedToken } from '../../../../test/support/serving-platforms/plane-access.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';
 import type { Step } from '../../../domain/step.ts';
@@ -129,30 +129,7 @@ async function startStandard(
 }
 
 function contractSetup(startIt: () => Promise<Started>): () => Promise<FaultySetup> {
-  return async () => {
-    const setup = await startIt();
-    const silence = await startSilence();
-    const removers: (() => void)[] = [];
-    const towards = (server: string): KservePlane => {
-      const kubeconfig = kubeconfigFor(server);
-      removers.push(kubeconfig.remove);
-      return new KservePlane(kserveConfig.parse({ kubeconfig: kubeconfig.path }), aPlaneDeps());
-    };
-    return {
-      ...setup,
-      from: 'v2',
-      to: 'v1',
-      mutations: async () => setup.kubernetes.mutations(),
-      unreachable: async () => towards(`http://${await freeAddress()}`),
-      silent: async () => towards(silence.url),
-      secret: plantedToken,
-      [Symbol.asyncDispose]: async () => {
-        for (const remove of removers) remove();
-        silence[Symbol.dispose]();
-        await setup[Symbol.asyncDispose]();
-      },
-    };
-  };
+  return async () => await contractSetupOf(startIt, (kubeconfig) => new KservePlane(kserveConfig.parse({ kubeconfig }), aPlaneDeps()));
 }
 
 describeControlPlane('kserve in Knative mode', contractSetup(startKnative), kubernetesAnswers);

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { FaultySetup } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
 import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { seldonV1Crds } from '../../../../test/support/kubernetes/crds/seldon-v1.ts';
@@ -8,7 +7,7 @@ import type { JsonMap, KubernetesObject } from '../../../../test/support/kuberne
 import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import type { Fate } from '../../../../test/support/serving-platforms/controller.ts';
 import { annotationOf, DeploymentController } from '../../../../test/support/serving-platforms/deployments.ts';
-import { freeAddress, kubeconfigFor, plantedToken, startSilence } from '../../../../test/support/serving-platforms/plane-access.ts';
+import { contractSetupOf, kubeconfigFor, plantedToken } from '../../../../test/support/serving-platforms/plane-access.ts';
 import { modelUriAnnotation, SeldonV1Operator, seldonV1Objection } from '../../../../test/support/serving-platforms/seldon-v1-operator.ts';
 import { until } from '../../../../test/support/until.ts';
 import type { Observation } from '../../../domain/observation.ts';
@@ -91,30 +90,11 @@ async function start(options: { router?: 'istio' | 'ambassador'; predictors?: re
 for (const router of ['istio', 'ambassador'] as const) {
   describeControlPlane(
     `seldon_v1 with ${router}`,
-    async (): Promise<FaultySetup> => {
-      const setup = await start({ router });
-      const silence = await startSilence();
-      const removers: (() => void)[] = [];
-      const towards = (server: string): SeldonV1Plane => {
-        const kubeconfig = kubeconfigFor(server);
-        removers.push(kubeconfig.remove);
-        return new SeldonV1Plane(seldonV1Config.parse({ kubeconfig: kubeconfig.path }), aPlaneDeps());
-      };
-      return {
-        ...setup,
-        from: 'v2',
-        to: 'v1',
-        mutations: async () => setup.kubernetes.mutations(),
-        unreachable: async () => towards(`http://${await freeAddress()}`),
-        silent: async () => towards(silence.url),
-        secret: plantedToken,
-        [Symbol.asyncDispose]: async () => {
-          for (const remove of removers) remove();
-          silence[Symbol.dispose]();
-          await setup[Symbol.asyncDispose]();
-        },
-      };
-    },
+    async () =>
+      await contractSetupOf(
+        () => start({ router }),
+        (kubeconfig) => new SeldonV1Plane(seldonV1Config.parse({ kubeconfig }), aPlaneDeps()),
+      ),
     kubernetesAnswers,
   );
 }
