@@ -22,34 +22,40 @@ const step = 2 ** 0.25;
 class Scale {
   readonly #prior: number;
   readonly #weight: number;
-  readonly #unused: number;
+  /** The newest blocks, requests and bad ones by turns, in a ring: one is made in every poll of every rule. */
+  readonly #waiting: Float64Array;
+  #oldest = 0;
+  #held = 0;
   #num = 0;
   #den = 0;
   #squares = 0;
-  #last: Block | null = null;
-  #waiting: Block[] = [];
+  /** Of the last block that was learned from; no requests: there was none. */
+  #lastN = 0;
+  #lastK = 0;
   #decay = { seconds: 0, factor: 1 };
 
   constructor(options: { prior: number; weight: number; unused: number }) {
     this.#prior = options.prior;
     this.#weight = options.weight;
-    this.#unused = options.unused;
+    this.#waiting = new Float64Array(2 * options.unused);
   }
 
-  add(block: Block, seconds: number): void {
-    if (!(block[0] > 0)) return;
-    this.#waiting.push(block);
-    if (this.#waiting.length <= this.#unused) return;
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#learn(next, seconds);
+  add(n: number, k: number, seconds: number): void {
+    if (!(n > 0)) return;
+    const waiting = this.#waiting;
+    const at = this.#oldest;
+    if (this.#held < waiting.length) this.#held += 2;
+    else this.#learn(waiting[at] ?? 0, waiting[at + 1] ?? 0, seconds);
+    waiting[at] = n;
+    waiting[at + 1] = k;
+    this.#oldest = at + 2 < waiting.length ? at + 2 : 0;
   }
 
-  #learn(block: Block, seconds: number): void {
-    const before = this.#last;
-    this.#last = block;
-    if (before === null) return;
-    const [n, k] = block;
-    const [m, x] = before;
+  #learn(n: number, k: number, seconds: number): void {
+    const [m, x] = [this.#lastN, this.#lastK];
+    this.#lastN = n;
+    this.#lastK = k;
+    if (m === 0) return;
     const all = n + m;
     if (!(all > 1)) return;
     const p = (k + x) / all;
@@ -72,15 +78,29 @@ class Scale {
   }
 
   state(): ScaleState {
-    return { num: this.#num, den: this.#den, squares: this.#squares, last: this.#last, waiting: [...this.#waiting] };
+    const waiting = this.#waiting;
+    const first = this.#held < waiting.length ? 0 : this.#oldest;
+    return {
+      num: this.#num,
+      den: this.#den,
+      squares: this.#squares,
+      last: this.#lastN > 0 ? [this.#lastN, this.#lastK] : null,
+      waiting: Array.from({ length: this.#held / 2 }, (_, index): Block => {
+        const at = (first + 2 * index) % waiting.length;
+        return [waiting[at] ?? 0, waiting[at + 1] ?? 0];
+      }),
+    };
   }
 
   restore(state: ScaleState): void {
     this.#num = state.num;
     this.#den = state.den;
     this.#squares = state.squares;
-    this.#last = state.last;
-    this.#waiting = [...state.waiting];
+    [this.#lastN, this.#lastK] = state.last ?? [0, 0];
+    const held = state.waiting.flat().slice(-this.#waiting.length);
+    this.#waiting.set(held);
+    this.#held = held.length;
+    this.#oldest = held.length % this.#waiting.length;
   }
 }
 
@@ -101,14 +121,14 @@ export class Burstiness {
   }
 
   add(n: number, k: number, dt: number): void {
-    this.#polls.add([n, k], dt);
+    this.#polls.add(n, k, dt);
     const minute = this.#minute;
     minute[0] += n;
     minute[1] += k;
     minute[2] += dt;
     if (minute[2] >= 59.999) {
-      this.#minutes.add([minute[0], minute[1]], minute[2]);
-      this.#minute = [0, 0, 0];
+      this.#minutes.add(minute[0], minute[1], minute[2]);
+      minute.fill(0);
     }
     this.#known = null;
   }
@@ -129,7 +149,7 @@ export class Burstiness {
   }
 
   state(): BurstinessState {
-    return { polls: this.#polls.state(), minutes: this.#minutes.state(), minute: this.#minute };
+    return { polls: this.#polls.state(), minutes: this.#minutes.state(), minute: [...this.#minute] };
   }
 
   restore(state: BurstinessState): void {

@@ -77,18 +77,20 @@ export class CompareFactors {
     const [own, other] = [(n * r) / (rate * (1 - rate)), m / (guess * (1 - guess))];
     const start = (own * (rate - d) + other * guess) / (own * r + other);
     let q = start > low && start < high ? start : low + (high - low) * 0.5;
+    // The slope times both variances is a cubic in q, with the slope's sign where both rates are rates.
+    const nr = n * r;
     for (let round = 0; round < 60; round += 1) {
       const w = r * q + d;
       const vw = w * (1 - w);
       const vq = q * (1 - q);
-      const slope = (n * r * (w - rate)) / vw + (m * (q - guess)) / vq;
-      if (slope > 0) high = q;
+      const [off, away] = [w - rate, q - guess];
+      const cubic = nr * off * vq + m * away * vw;
+      if (cubic > 0) high = q;
       else low = q;
-      const bend = n * r * r * (1 / vw - ((w - rate) * (1 - 2 * w)) / (vw * vw)) + m * (1 / vq - ((q - guess) * (1 - 2 * q)) / (vq * vq));
-      const next = q - slope / bend;
+      const next = q - cubic / (nr * (r * vq + off * (1 - 2 * q)) + m * (vw + away * r * (1 - 2 * w)));
       const isInside = next > low && next < high;
-      // Each step of Newton's squares the relative error: after one of 1e-6 there is nothing left to gain.
-      if (isInside && Math.abs(next - q) <= 1e-6 * q) return next;
+      // Each step of Newton's squares the relative error: after one of 1e-5 there is nothing left to gain.
+      if (isInside && Math.abs(next - q) <= 1e-5 * q) return next;
       q = isInside ? next : low + (high - low) * 0.5;
     }
     return q;

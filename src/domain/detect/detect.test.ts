@@ -88,6 +88,16 @@ describe('createDetector', () => {
     }
   });
 
+  it('has the same state after every poll, whether it went on from one or not', () => {
+    let two = createDetector(base);
+    const one = createDetector(base);
+    for (let poll = 0; poll < 60; poll += 1) {
+      for (const detector of [one, two]) detector.update(40 + poll, poll % 5);
+      expect(two.state()).toEqual(one.state());
+      two = createDetector({ ...base, state: JSON.parse(JSON.stringify(two.state())) as ReturnType<Detector['state']> });
+    }
+  });
+
   it('holds back what is younger than «for», and what has too few requests', () => {
     expect(pollsUntilRollback(createDetector({ ...base, forSeconds: 30 }), 1000, 900)).toBe(6);
     expect(pollsUntilRollback(createDetector({ ...base, minRequests: 5000 }), 1000, 900)).toBe(5);
