@@ -7,6 +7,7 @@ import { backfillLedger } from './backfill.ts';
 import { EpisodeRunner } from './episode-runner.ts';
 import { type Batch, batchesOf, Evaluator } from './evaluator.ts';
 import type { FleetWatch } from './fleet-watch.ts';
+import type { HealthBoard } from './health-board.ts';
 import { runLoop, spreadMs } from './loop.ts';
 import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
@@ -31,6 +32,7 @@ export type AppDeps = {
   readonly postman: Postman;
   readonly leadership: Leadership;
   readonly fleet: FleetWatch;
+  readonly health: HealthBoard;
   /** Closes sources and planes of a runtime that is no longer used. */
   readonly closeRuntime: (runtime: Runtime) => Promise<void>;
 };
@@ -78,6 +80,10 @@ export class App {
 
   get fleet(): FleetWatch {
     return this.#deps.fleet;
+  }
+
+  get health(): HealthBoard {
+    return this.#deps.health;
   }
 
   get leadership(): Leadership {
@@ -262,7 +268,7 @@ export class App {
     metrics.breakersAre(this.#deps.fleet.open.map(({ name }) => name));
     for (const [name, source] of runtime.sources) {
       const up = source.up();
-      if (up !== null) metrics.sourceIs(name, up, nowMs);
+      if (up !== null) this.#deps.health.told({ kind: 'source', name }, up ? null : (source.whyDown() ?? 'no answer'));
     }
     metrics.versionsAre([...runtime.models.values()].flatMap((model) => versionRoles(runtime, memory, model.name, nowMs)));
     for (const model of runtime.models.values()) {

@@ -6,7 +6,7 @@ import { controlPlaneKinds } from '../adapters/control-planes/index.ts';
 import { openConfiguredJournal, openPostgresLease } from '../adapters/journal/index.ts';
 import { type LeaseDeps, leaseKinds } from '../adapters/leases/index.ts';
 import { receiverKinds } from '../adapters/notify/index.ts';
-import { createOutbox } from '../adapters/notify/outbox.ts';
+import { createOutbox, type Outbox } from '../adapters/notify/outbox.ts';
 import type { ClosableSender } from '../adapters/notify/receiver-kind.ts';
 import { createSmokeRunner } from '../adapters/smoke/index.ts';
 import { sourcePlugins } from '../adapters/sources/index.ts';
@@ -19,6 +19,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { App } from './app.ts';
 import { Elector, type Office } from './elector.ts';
 import { FleetWatch } from './fleet-watch.ts';
+import { HealthBoard } from './health-board.ts';
 import { soleLeadership } from './leadership.ts';
 import { measuredJournal } from './measured-journal.ts';
 import { Memory } from './memory.ts';
@@ -47,7 +48,7 @@ export type CreateOptions = {
 export type Created = {
   readonly app: App;
   readonly teller: Teller;
-  readonly outbox: MessageSink;
+  readonly outbox: MessageSink & Pick<Outbox, 'waiting'>;
   /** Starts the loops, and to elect a leader where there are several replicas. */
   readonly start: () => void;
   /** What is still missing before this process may be relied on; empty = ready. A replica that follows is as good as one that leads. */
@@ -68,12 +69,16 @@ export async function createApp(config: Config, options: CreateOptions): Promise
   await using owned = new AsyncDisposableStack();
   const opened = options.journal ?? (await openConfiguredJournal(config.journal, { clock, log: log.child({ component: 'journal' }) }));
   owned.defer(async () => await opened.close());
-  const elector = await createElector(config, options, { clock, owned });
+  const health = new HealthBoard({ clock, metrics });
+  health.know(alwaysThere);
+  const elector = await createElector(config, options, { clock, health, owned });
   const leadership = elector ?? soleLeadership;
-  const journal = measuredJournal(opened, metrics, clock, () => elector?.lose('the journal has a later epoch'));
+  // Of a journal of its own the lease is always well.
+  if (elector === null) health.told({ kind: 'lease' }, null);
+  const journal = measuredJournal(opened, { metrics, health, clock, onFenced: () => elector?.lose('the journal has a later epoch') });
   const memory = await Memory.load(journal, clock.nowMs());
   const smoke = options.smoke ?? createSmokeRunner({ clock, log: log.child({ component: 'smoke' }), baseEnv: commandEnvironment() });
-  const builder = new RuntimeBuilder({ clock, log, metrics, memory, forceDryRun: options.forceDryRun ?? false });
+  const builder = new RuntimeBuilder({ clock, log, metrics, health, memory, forceDryRun: options.forceDryRun ?? false });
 
   const built = await builder.build(config);
   const board = new VerdictBoard();
@@ -85,7 +90,11 @@ export async function createApp(config: Config, options: CreateOptions): Promise
     senders: built.senders,
     random: options.random ?? Math.random,
     onResult: (result) => {
-      if (result.durationMs !== null) metrics.notificationTried(result.integration, result.receiver, result.durationMs);
+      if (result.durationMs !== null) {
+        metrics.notificationTried(result.integration, result.receiver, result.durationMs);
+        const part = { kind: 'receiver', name: result.receiver, integration: result.integration } as const;
+        health.told(part, result.outcome === 'sent' ? null : result.detail, String(result.index));
+      }
       if (result.outcome === 'superseded') metrics.notificationSuppressed('superseded');
       else if (result.outcome !== 'retry') metrics.notificationEnqueued(result.integration, result.receiver);
       if (result.outcome === 'dropped' && result.reason !== null) metrics.notificationFailed(result.integration, result.receiver, result.reason);
@@ -107,11 +116,16 @@ export async function createApp(config: Config, options: CreateOptions): Promise
     postman: outbox,
     leadership,
     fleet,
+    health,
     closeRuntime: async (runtime) => await builder.close(runtime),
   });
-  metrics.know(built.known);
+  const know = ({ known, parts }: Built): void => {
+    metrics.know(known);
+    health.know([...alwaysThere, ...parts]);
+  };
+  know(built);
   metrics.configLoaded(clock.nowMs(), config.hash);
-  metrics.journalSizeIs(await journal.sizeBytes());
+  health.journalSizeIs(await journal.sizeBytes());
 
   const electing = new AbortController();
   // Beside everything else: a plane that does not answer holds nothing up.
@@ -124,7 +138,11 @@ export async function createApp(config: Config, options: CreateOptions): Promise
       await memory.catchUp();
     },
     begin: (term) => app.lead(term),
-    end: async () => await app.standBy(),
+    end: async () => {
+      await app.standBy();
+      // Who follows does not write: what failed last says nothing of now.
+      health.silence({ kind: 'journal' }, 'write');
+    },
     follow: async () => void (await memory.catchUp()),
   };
   const journalOwner = owned.move();
@@ -141,7 +159,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
     apply: async (next) => {
       const fresh = await builder.build(next);
       outbox.replaceSenders(fresh.senders);
-      metrics.know(fresh.known);
+      know(fresh);
       await app.replaceRuntime(fresh.runtime);
       lookAtRights(fresh.runtime);
     },
@@ -157,7 +175,11 @@ export async function createApp(config: Config, options: CreateOptions): Promise
 }
 
 /** `null`: the journal is this process's own. */
-async function createElector(config: Config, options: CreateOptions, { clock, owned }: { clock: Clock; owned: AsyncDisposableStack }): Promise<Elector | null> {
+async function createElector(
+  config: Config,
+  options: CreateOptions,
+  { clock, health, owned }: { clock: Clock; health: HealthBoard; owned: AsyncDisposableStack },
+): Promise<Elector | null> {
   const { journal, leaderElection } = config;
   // A journal that is handed in writes already.
   if (leaderElection === null || journal.kind !== 'postgres' || options.journal !== undefined) return null;
@@ -186,6 +208,7 @@ async function createElector(config: Config, options: CreateOptions, { clock, ow
     monotonicMs,
     random: options.random ?? Math.random,
     log,
+    onAsked: (failure) => health.told({ kind: 'lease' }, failure),
   });
 }
 
@@ -235,7 +258,15 @@ function withActuators(entries: Config['controlPlanes'], planes: ReadonlyMap<str
   );
 }
 
-type Built = { readonly runtime: Runtime; readonly senders: ReadonlyMap<string, readonly ClosableSender[]>; readonly known: Parameters<Metrics['know']>[0] };
+type Built = {
+  readonly runtime: Runtime;
+  readonly senders: ReadonlyMap<string, readonly ClosableSender[]>;
+  readonly known: Parameters<Metrics['know']>[0];
+  readonly parts: Parameters<HealthBoard['know']>[0];
+};
+
+/** What every process talks to. */
+const alwaysThere = [{ part: { kind: 'journal' } }, { part: { kind: 'lease' } }] as const;
 
 type Closable = { close(): Promise<void> | void };
 type Shared = { readonly kind: string; readonly name: string; readonly settings: unknown; readonly thing: Closable; users: number };
@@ -247,15 +278,15 @@ class RuntimeBuilder {
    * written as a whole keeps one writer, also while an episode still runs with the settings from before.
    */
   readonly #shared: Shared[] = [];
-  readonly #options: { clock: Clock; log: Log; metrics: Metrics; memory: Memory; forceDryRun: boolean };
+  readonly #options: { clock: Clock; log: Log; metrics: Metrics; health: HealthBoard; memory: Memory; forceDryRun: boolean };
   readonly #owned = new Map<Runtime, readonly { close(): Promise<void> | void }[]>();
 
-  constructor(options: { clock: Clock; log: Log; metrics: Metrics; memory: Memory; forceDryRun: boolean }) {
+  constructor(options: { clock: Clock; log: Log; metrics: Metrics; health: HealthBoard; memory: Memory; forceDryRun: boolean }) {
     this.#options = options;
   }
 
   async build(config: Config): Promise<Built> {
-    const { clock, log, forceDryRun } = this.#options;
+    const { clock, log, health, forceDryRun } = this.#options;
     const opened: { close(): Promise<void> | void }[] = [];
     try {
       const sources = new Map<string, Source>();
@@ -265,7 +296,7 @@ class RuntimeBuilder {
       const planes = withActuators(config.controlPlanes, plain);
       const senders = new Map<string, readonly ClosableSender[]>();
       for (const receiver of config.receivers) senders.set(receiver.name, await this.#senders(receiver, opened));
-      const observer = new Observer({ planes, clock, log: log.child({ component: 'observer' }) });
+      const observer = new Observer({ planes, clock, log: log.child({ component: 'observer' }), health });
       const models = new Map(config.models.map((model) => [model.name, model]));
       const runtime: Runtime = {
         models,
@@ -281,16 +312,23 @@ class RuntimeBuilder {
         forceDryRun,
       };
       this.#owned.set(runtime, opened);
+      const observed = Map.groupBy(models.values(), (model) => model.controlPlane);
       const known = {
         models: [...models.keys()],
         groups: config.groups,
         sources: [...sources.keys()],
         controlPlanes: [...planes.keys()],
+        observedPlanes: [...observed.keys()],
         receivers: config.receivers.flatMap((receiver) =>
           receiver.integrations.map(({ kind }) => ({ integration: receiverKinds.get(kind)?.kind ?? kind, receiver: receiver.name })),
         ),
       };
-      return { runtime, senders, known };
+      const parts = [
+        ...known.sources.map((name) => ({ part: { kind: 'source', name } as const })),
+        ...[...observed].map(([name, watched]) => ({ part: { kind: 'control_plane', name } as const, voices: watched.map((model) => model.name) })),
+        ...known.receivers.map(({ receiver, integration }) => ({ part: { kind: 'receiver', name: receiver, integration } as const })),
+      ];
+      return { runtime, senders, known, parts };
     } catch (error) {
       await closeAll(opened, log);
       throw error;

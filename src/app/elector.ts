@@ -12,6 +12,8 @@ export type ElectorOptions = {
   /** 0..1, for jitter. */
   readonly random: () => number;
   readonly log: Log;
+  /** Told after each try whether the lease could be asked; `null`: it could. */
+  readonly onAsked?: (failure: string | null) => void;
 };
 
 /** What begins and ends with a term. */
@@ -136,7 +138,7 @@ export class Elector implements Leadership {
 
   /** One try, given up when the term would end meanwhile. @returns `null` when there was no answer */
   async #ask(signal: AbortSignal): Promise<LeaseAnswer | null> {
-    const { clock, lock, log, retryPeriodMs, renewDeadlineMs } = this.#options;
+    const { clock, lock, log, retryPeriodMs, renewDeadlineMs, onAsked } = this.#options;
     const limitMs = this.#term === null ? renewDeadlineMs : Math.max(1, Math.min(this.#leftMs(), renewDeadlineMs));
     const over = new AbortController();
     const limit = AbortSignal.any([over.signal, signal]);
@@ -146,11 +148,19 @@ export class Elector implements Leadership {
     );
     try {
       const answer = await Promise.race([lock.acquire(limit), late]);
-      if (typeof answer !== 'string') return answer;
-      if (answer === 'late') log.warn({ lease: lock.name, waited_ms: limitMs, retry_ms: retryPeriodMs }, 'lease could not be asked: no answer');
+      if (typeof answer !== 'string') {
+        onAsked?.(null);
+        return answer;
+      }
+      if (answer === 'late') {
+        onAsked?.(`${lock.name}: no answer within ${limitMs} ms`);
+        log.warn({ lease: lock.name, waited_ms: limitMs, retry_ms: retryPeriodMs }, 'lease could not be asked: no answer');
+      }
       return null;
     } catch (error) {
-      if (!signal.aborted) log.warn({ err: error, lease: lock.name }, 'lease could not be asked');
+      if (signal.aborted) return null;
+      onAsked?.(error instanceof Error ? error.message : String(error));
+      log.warn({ err: error, lease: lock.name }, 'lease could not be asked');
       return null;
     } finally {
       over.abort();

@@ -1,7 +1,6 @@
 import cron, { type ScheduledTask } from 'node-cron';
 import type { DigestContent } from '../domain/message.ts';
 import type { Clock, Log } from '../domain/ports.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
 import type { App } from './app.ts';
 import type { MessageSink } from './message-teller.ts';
 import type { Retention } from './retention.ts';
@@ -13,7 +12,6 @@ type JobDeps = {
   readonly retention: Retention;
   readonly clock: Clock;
   readonly log: Log;
-  readonly metrics: Metrics;
   readonly sink: MessageSink;
   readonly retentionMs: () => number;
 };
@@ -39,7 +37,7 @@ export function startJobs(deps: JobDeps): { stop(): Promise<void> } {
     ),
     cron.schedule(
       '* * * * *',
-      guard('size', async () => deps.metrics.journalSizeIs(await deps.app.memory.journal.sizeBytes())),
+      guard('size', async () => deps.app.health.journalSizeIs(await deps.app.memory.journal.sizeBytes())),
       { ...options, name: 'journal-size' },
     ),
   ];
@@ -92,7 +90,7 @@ export class VersionJobs {
 }
 
 /** Drops closed detail that is too old, then the oldest events; each batch is a transaction of its own, so that appends come between. */
-export async function pruneJournal({ app, clock, log, retentionMs }: Omit<JobDeps, 'metrics' | 'sink' | 'retention'>): Promise<void> {
+export async function pruneJournal({ app, clock, log, retentionMs }: Omit<JobDeps, 'sink' | 'retention'>): Promise<void> {
   const { journal } = app.memory;
   const beforeMs = clock.nowMs() - retentionMs();
   const { removed } = await journal.prune(beforeMs);

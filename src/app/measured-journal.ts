@@ -1,13 +1,27 @@
 import { type Clock, type Journal, JournalError } from '../domain/ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { HealthBoard } from './health-board.ts';
 
-/** The same journal, with each append counted and timed; `onFenced` learns at once that another process writes it now. */
-export function measuredJournal(journal: Journal, metrics: Metrics, clock: Clock, onFenced: () => void = () => undefined): Journal {
-  const watched = async <T>(call: () => Promise<T>): Promise<T> => {
+type Watch = {
+  readonly metrics: Metrics;
+  readonly health: HealthBoard;
+  readonly clock: Clock;
+  /** Learns at once that another process writes the journal now. */
+  readonly onFenced?: () => void;
+};
+
+/** The same journal, with each append counted and timed, and the board told of what works and what does not. */
+export function measuredJournal(journal: Journal, { metrics, health, clock, onFenced }: Watch): Journal {
+  /** What is read well while nothing can be written (a full disk) must not hide that. */
+  const watched = async <T>(voice: 'read' | 'write', call: () => Promise<T>): Promise<T> => {
     try {
-      return await call();
+      const result = await call();
+      health.told({ kind: 'journal' }, null, voice);
+      return result;
     } catch (error) {
-      if (error instanceof JournalError && error.isFenced) onFenced();
+      // Another process writes now: the journal itself is well.
+      if (error instanceof JournalError && error.isFenced) onFenced?.();
+      else health.told({ kind: 'journal' }, error instanceof Error ? error.message : String(error), voice);
       throw error;
     }
   };
@@ -15,35 +29,36 @@ export function measuredJournal(journal: Journal, metrics: Metrics, clock: Clock
     const startedMs = clock.nowMs();
     let isWritten = false;
     try {
-      const stored = await watched(async () => await journal.append(events));
+      const stored = await watched('write', async () => await journal.append(events));
       isWritten = true;
       return stored;
     } finally {
       metrics.journalWritten(clock.nowMs() - startedMs, isWritten);
     }
   };
+  const read = async <T>(call: () => Promise<T>): Promise<T> => await watched('read', call);
   return {
     append,
-    episodes: async (filter) => await journal.episodes(filter),
-    episode: async (id) => await journal.episode(id),
-    decisions: async (filter) => await journal.decisions(filter),
-    ledger: async () => await journal.ledger(),
-    quarantine: async () => await journal.quarantine(),
-    pauses: async () => await journal.pauses(),
-    ruleStates: async () => await journal.ruleStates(),
-    planeMemory: async () => await journal.planeMemory(),
-    outbox: async () => await journal.outbox(),
-    events: async (afterSeq, limit) => await journal.events(afterSeq, limit),
-    verify: async () => await journal.verify(),
-    prune: async (beforeMs) => await journal.prune(beforeMs),
-    removeEvents: async (beforeMs) => await journal.removeEvents(beforeMs),
-    newestSeq: async () => await journal.newestSeq(),
-    sizeBytes: async () => await journal.sizeBytes(),
+    episodes: async (filter) => await read(async () => await journal.episodes(filter)),
+    episode: async (id) => await read(async () => await journal.episode(id)),
+    decisions: async (filter) => await read(async () => await journal.decisions(filter)),
+    ledger: async () => await read(async () => await journal.ledger()),
+    quarantine: async () => await read(async () => await journal.quarantine()),
+    pauses: async () => await read(async () => await journal.pauses()),
+    ruleStates: async () => await read(async () => await journal.ruleStates()),
+    planeMemory: async () => await read(async () => await journal.planeMemory()),
+    outbox: async () => await read(async () => await journal.outbox()),
+    events: async (afterSeq, limit) => await read(async () => await journal.events(afterSeq, limit)),
+    verify: async () => await read(async () => await journal.verify()),
+    prune: async (beforeMs) => await watched('write', async () => await journal.prune(beforeMs)),
+    removeEvents: async (beforeMs) => await watched('write', async () => await journal.removeEvents(beforeMs)),
+    newestSeq: async () => await read(async () => await journal.newestSeq()),
+    sizeBytes: async () => await read(async () => await journal.sizeBytes()),
     get epoch() {
       return journal.epoch;
     },
-    takeEpoch: async () => await journal.takeEpoch(),
-    confirmEpoch: async () => await watched(async () => await journal.confirmEpoch()),
+    takeEpoch: async () => await watched('write', async () => await journal.takeEpoch()),
+    confirmEpoch: async () => await read(async () => await journal.confirmEpoch()),
     close: async () => await journal.close(),
   };
 }

@@ -1,6 +1,7 @@
 import type { Model } from '../domain/model.ts';
 import type { Observation } from '../domain/observation.ts';
 import type { Clock, ControlPlane, Log, PlaneTarget } from '../domain/ports.ts';
+import type { HealthBoard } from './health-board.ts';
 
 /** An observation older than this many intervals is no longer believed for attribution. */
 const believedIntervals = 3;
@@ -13,16 +14,18 @@ export class Observer {
   readonly #planes: ReadonlyMap<string, ControlPlane>;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #health: HealthBoard | null;
   readonly #latest = new Map<string, Observation>();
   /** Thorough ones that nothing was built on yet. */
   readonly #thorough = new Map<string, Observation>();
   readonly #failures = new Map<string, string>();
   readonly #triedMs = new Map<string, number>();
 
-  constructor(options: { planes: ReadonlyMap<string, ControlPlane>; clock: Clock; log: Log }) {
+  constructor(options: { planes: ReadonlyMap<string, ControlPlane>; clock: Clock; log: Log; health?: HealthBoard }) {
     this.#planes = options.planes;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#health = options.health ?? null;
   }
 
   /** Newest believable observation, `null` when there is none. */
@@ -71,6 +74,7 @@ export class Observer {
       const observation = await plane.observe(planeTarget(model), options, signal);
       this.#keep(model, observation);
       if (options.thorough) this.#thorough.set(model.name, observation);
+      this.#tell(model, null);
       if (this.#failures.delete(model.name)) this.#log.info({ model: model.name }, 'control plane can be observed again');
       return observation;
     } catch (error) {
@@ -78,9 +82,14 @@ export class Observer {
       const reason = error instanceof Error ? error.message : String(error);
       const level = this.#failures.has(model.name) ? 'debug' : 'warn';
       this.#failures.set(model.name, reason);
+      this.#tell(model, reason);
       this.#log[level]({ model: model.name, control_plane: model.controlPlane, err: error }, 'control plane could not be observed');
       return null;
     }
+  }
+
+  #tell(model: Model, failure: string | null): void {
+    this.#health?.told({ kind: 'control_plane', name: model.controlPlane }, failure, model.name);
   }
 }
 

@@ -42,6 +42,7 @@ class FakeRegistrySource implements Source {
   }
   describe = () => new Map();
   up = () => true;
+  whyDown = () => null;
   async close(): Promise<void> {}
 }
 

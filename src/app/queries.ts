@@ -1,4 +1,5 @@
 import { spellCondition } from '../domain/conditions/spell-condition.ts';
+import { findFlapLock } from '../domain/flap-lock.ts';
 import { isKnownGood } from '../domain/ledger.ts';
 import type { Model } from '../domain/model.ts';
 import type { VersionState } from '../domain/observation.ts';
@@ -6,22 +7,45 @@ import type { Clock } from '../domain/ports.ts';
 import type { Pause } from '../domain/records.ts';
 import type { Rule } from '../domain/rule.ts';
 import type { Verdict, VerdictKind } from '../domain/verdict.ts';
-import type { AlertView, ListFilter, ModelDetailView, ModelView, PauseView, Queries, RuleGroupView, RuleView, VerdictView, VersionView } from '../web/api.ts';
+import type { TalkingPart } from '../telemetry/metrics.ts';
+import { scrubText } from '../telemetry/redaction.ts';
+import type {
+  AlertView,
+  ListFilter,
+  ModelDetailView,
+  ModelView,
+  NamedPartView,
+  PartView,
+  PauseView,
+  Queries,
+  RuleGroupView,
+  RuleView,
+  StatusView,
+  VerdictView,
+  VersionView,
+} from '../web/api.ts';
 import { type App, versionRoles } from './app.ts';
+import type { PartHealth } from './health-board.ts';
+import type { SettingsStatus } from './reloader.ts';
 import { renderRuleTexts } from './rule-texts.ts';
 import { effectivePolicy, isActing } from './runtime.ts';
 
 /** Gravest last. */
 const gravity: readonly VerdictKind[] = ['ok', 'suppressed', 'no_data', 'error', 'pending', 'breach'];
 
+/** What the application itself does not know. */
+export type Surroundings = { readonly settings: () => SettingsStatus; readonly messagesWaiting: () => number };
+
 /** What can be read of a running application: the journal for the past, its memory and board for now. */
 export class AppQueries implements Queries {
   readonly #app: App;
   readonly #clock: Clock;
+  readonly #surroundings: Surroundings;
 
-  constructor(app: App, clock: Clock) {
+  constructor(app: App, clock: Clock, surroundings: Surroundings) {
     this.#app = app;
     this.#clock = clock;
+    this.#surroundings = surroundings;
   }
 
   async models(): Promise<readonly ModelView[]> {
@@ -58,6 +82,38 @@ export class AppQueries implements Queries {
 
   async alerts(): Promise<readonly AlertView[]> {
     return this.#app.runtime.groups.flatMap((group) => group.rules).flatMap((rule) => this.#alertsOf(rule));
+  }
+
+  async status(): Promise<StatusView> {
+    const { runtime, memory, leadership, fleet, health, startedMs } = this.#app;
+    const nowMs = this.#clock.nowMs();
+    const { config, loadedMs, faults } = this.#surroundings.settings();
+    const named = (kind: 'source' | 'control_plane', entry: { readonly name: string; readonly kind: string }): NamedPartView => ({
+      name: entry.name,
+      kind: entry.kind,
+      ...this.#part({ kind, name: entry.name }),
+    });
+    return {
+      started: instant(startedMs),
+      leader: { leads: leadership.leads(), holder: leadership.leader(), lease: config.leaderElection === null ? null : this.#part({ kind: 'lease' }) },
+      journal: { kind: config.journal.kind, epoch: memory.journal.epoch, size_bytes: health.journalBytes, ...this.#part({ kind: 'journal' }) },
+      sources: config.sources.map((entry) => named('source', entry)),
+      control_planes: config.controlPlanes.map((entry) => named('control_plane', entry)),
+      receivers: health.receivers().map(({ part, health: of }) => ({ name: part.name, kind: part.integration, ...viewPart(of) })),
+      messages_waiting: this.#surroundings.messagesWaiting(),
+      breakers: fleet.open.map(({ name, sinceMs, detail }) => ({ name, since: instant(sinceMs), detail })),
+      freeze_windows: [...runtime.calendar.windows(nowMs)].map(([name, active]) => ({ name, active })),
+      paused: memory
+        .pauses()
+        .filter(({ untilMs }) => untilMs === null || untilMs > nowMs)
+        .map((pause) => ({ model: pause.model, ...viewPause(pause) })),
+      flap_locked: [...runtime.models.keys()].filter((model) => findFlapLock(memory.episodes(model), runtime.limits.flapLock.windowMs, nowMs) !== null),
+      config: { hash: config.hash, loaded: instant(loadedMs), last_reload_successful: faults.length === 0, faults: faults.map(scrubText) },
+    };
+  }
+
+  #part(part: TalkingPart): PartView {
+    return viewPart(this.#app.health.of(part));
   }
 
   #view(model: Model): ModelView {
@@ -176,6 +232,11 @@ export class AppQueries implements Queries {
 
 export function viewPause(pause: Pause): PauseView {
   return { since: instant(pause.sinceMs), until: pause.untilMs === null ? null : instant(pause.untilMs), reason: pause.reason, by: pause.by };
+}
+
+function viewPart({ up, sinceMs, lastSuccessMs, error }: PartHealth): PartView {
+  const at = (atMs: number | null): string | null => (atMs === null ? null : instant(atMs));
+  return { up, since: at(sinceMs), last_success: at(lastSuccessMs), error };
 }
 
 function instant(atMs: number): string {

@@ -17,20 +17,36 @@ export type ReloaderDeps = {
   readonly metrics: Metrics;
 };
 
+/** How the last loading of the files went. */
+export type SettingsStatus = {
+  /** In force. */
+  readonly config: Config;
+  readonly loadedMs: number;
+  /** Lines about the last attempt; empty: it worked. */
+  readonly faults: readonly string[];
+};
+
 /** Reloads the files: all or nothing, one at a time; a reload that fails keeps the old settings and says every fault. */
 export class Reloader {
   readonly #deps: ReloaderDeps;
   #config: Config;
+  #loadedMs: number;
+  #faults: readonly string[] = [];
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor(config: Config, deps: ReloaderDeps) {
     this.#config = config;
     this.#deps = deps;
+    this.#loadedMs = deps.clock.nowMs();
   }
 
   /** What is in force. */
   get config(): Config {
     return this.#config;
+  }
+
+  get status(): SettingsStatus {
+    return { config: this.#config, loadedMs: this.#loadedMs, faults: this.#faults };
   }
 
   async reload(): Promise<{ readonly faults: readonly string[] }> {
@@ -76,11 +92,14 @@ export class Reloader {
     }
     this.#config = config;
     log.info({ files: config.files.length, models: config.models.length }, 'settings reloaded');
-    metrics.configLoaded(this.#deps.clock.nowMs(), config.hash);
+    this.#loadedMs = this.#deps.clock.nowMs();
+    this.#faults = [];
+    metrics.configLoaded(this.#loadedMs, config.hash);
     return { faults: [] };
   }
 
   #refuse(faults: readonly string[]): { readonly faults: readonly string[] } {
+    this.#faults = faults;
     this.#deps.metrics.configRefused();
     this.#deps.log.error({ faults }, 'settings refused; the old ones stay in force');
     return { faults };

@@ -1,7 +1,7 @@
 import { createHttpClient, type HttpResponse } from '../adapters/http/client.ts';
 import { HttpError } from '../adapters/http/http-error.ts';
 import type { DecisionView, EpisodeView } from '../domain/episode-view.ts';
-import type { AlertView, ModelDetailView, ModelView, PauseView, RetentionView, RuleGroupView } from '../web/api.ts';
+import type { AlertView, ModelDetailView, ModelView, PauseView, RetentionView, RuleGroupView, StatusView } from '../web/api.ts';
 
 /** Where a daemon listens unless told otherwise. */
 export const defaultUrl = 'http://127.0.0.1:9797';
@@ -18,6 +18,7 @@ export interface ApiClient {
   decisions(listing?: Listing): Promise<readonly DecisionView[]>;
   rules(): Promise<readonly RuleGroupView[]>;
   alerts(): Promise<readonly AlertView[]>;
+  status(): Promise<StatusView>;
   pause(model: string, request: Request & { readonly for?: string | undefined }): Promise<PauseView>;
   resume(model: string, request: Request): Promise<null>;
   unpin(model: string, request: Request): Promise<{ readonly detail: string }>;
@@ -87,6 +88,7 @@ export function createApiClient(options: ApiClientOptions = {}): ApiClient {
     decisions: async (listing) => await get('decisions', listing),
     rules: async () => await get('rules'),
     alerts: async () => await get('alerts'),
+    status: async () => await get('status'),
     pause: async (model, request) => await post(`models/${segment(model)}/pause`, request),
     resume: async (model, request) => await post(`models/${segment(model)}/resume`, request),
     unpin: async (model, request) => await post(`models/${segment(model)}/unpin`, request),

@@ -1,6 +1,6 @@
 import type { DecisionView, EpisodeView } from '../domain/episode-view.ts';
 import { percent } from '../domain/words.ts';
-import type { AlertView, ModelView, VersionView } from '../web/api.ts';
+import type { AlertView, ModelView, NamedPartView, PartView, StatusView, VersionView } from '../web/api.ts';
 import { type Column, formatAge, type Style } from './table.ts';
 
 /** Glyph and word of a state, and its colour: never colour alone. */
@@ -117,6 +117,41 @@ export function alertColumns(nowMs: number): readonly Column<AlertView>[] {
     { header: 'VALUE', value: (row) => row.value },
     { header: 'ACTIVE', value: (row) => ageOf(row.activeAt, nowMs) },
     { header: 'SUMMARY', value: (row) => row.annotations['summary'] ?? null, wide: true },
+  ];
+}
+
+type PartRow = { readonly part: string } & NamedPartView;
+
+/** The parts of a status, a row each: journal, lease, sources, control planes, receivers, and the files. */
+export function partRows(status: StatusView): readonly PartRow[] {
+  const { journal, leader, config } = status;
+  const rows = (part: string, named: readonly NamedPartView[]): PartRow[] => named.map((each) => ({ part, ...each }));
+  const files: PartView = {
+    up: config.last_reload_successful,
+    since: config.last_reload_successful ? config.loaded : null,
+    last_success: config.loaded,
+    error: config.faults.join('; ') || null,
+  };
+  return [
+    { part: 'journal', name: journal.kind, ...journal },
+    ...(leader.lease === null ? [] : [{ part: 'lease', name: leader.holder ?? '', kind: leader.leads ? 'leads' : 'follows', ...leader.lease }]),
+    ...rows('source', status.sources),
+    ...rows('control plane', status.control_planes),
+    ...rows('receiver', status.receivers),
+    { part: 'settings', name: config.hash.slice(0, 12), kind: '', ...files },
+  ];
+}
+
+export function partColumns(nowMs: number): readonly Column<PartRow>[] {
+  const stateOf = ({ up }: PartRow): string => (up === null ? 'not asked yet' : markOf(up ? 'ok' : 'error'));
+  return [
+    { header: 'PART', value: (row) => row.part },
+    { header: 'NAME', value: (row) => row.name },
+    { header: 'KIND', value: (row) => row.kind },
+    { header: 'STATE', value: stateOf, style: ({ up }) => (up === null ? null : styleOf(up ? 'ok' : 'error')) },
+    { header: 'SINCE', value: (row) => ageOf(row.since, nowMs) },
+    { header: 'LAST SUCCESS', value: (row) => ageOf(row.last_success, nowMs), wide: true },
+    { header: 'ERROR', value: (row) => row.error },
   ];
 }
 

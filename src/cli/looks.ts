@@ -1,5 +1,5 @@
 import type { EpisodeView } from '../domain/episode-view.ts';
-import { alertColumns, decisionColumns, modelColumns, rollbackColumns, type VersionRow, versionColumns } from './columns.ts';
+import { alertColumns, decisionColumns, modelColumns, partColumns, partRows, rollbackColumns, type VersionRow, versionColumns } from './columns.ts';
 import { clientFor, type DaemonFlags } from './daemon-flags.ts';
 import { CommandFailed, exitCodes } from './exit.ts';
 import { type OutputFormat, onOneLine, renderOutput } from './table.ts';
@@ -41,6 +41,19 @@ export async function list(what: 'models' | 'versions' | 'rollbacks' | 'decision
         break;
       }
     }
+    return exitCodes.ok;
+  } finally {
+    client.close();
+  }
+}
+
+/** `get status`: what the daemon talks to, a line each. */
+export async function showStatus(options: DaemonFlags & { readonly output: OutputFormat }): Promise<number> {
+  const client = clientFor(options);
+  try {
+    const status = await client.status();
+    const view = { data: status, rows: partRows(status), columns: partColumns(Date.now()), none: 'Nothing found.' };
+    process.stdout.write(renderOutput(options.output, view, process.stdout));
     return exitCodes.ok;
   } finally {
     client.close();

@@ -204,6 +204,9 @@ function addLooks(program: Command, done: (exitCode: number) => void): void {
         done(await (await import('./looks.ts')).list(what, { ...flags, model: model ?? null, limit: Number(flags.limit) })),
       );
   }
+  asksDaemon(get.command('status').description('what the daemon talks to, and whether it works'))
+    .addOption(outputOption())
+    .action(async (flags: Client) => done(await (await import('./looks.ts')).showStatus(flags)));
   const describe = program.command('describe').description('everything about one thing');
   asksDaemon(describe.command('rollback').argument('<id>').description('an episode with its evidence, steps and tests'))
     .addOption(outputOption())

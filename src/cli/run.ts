@@ -56,7 +56,7 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   const retention = new Retention(app, { clock: realClock, log: log.child({ component: 'retention' }) });
   const login = webConfig === null || webConfig.users.size === 0 ? null : new Login(webConfig.users, { nowMs: () => realClock.nowMs() });
   const web = createWebServer({
-    queries: new AppQueries(app, realClock),
+    queries: new AppQueries(app, realClock, { settings: () => reloader.status, messagesWaiting: () => created.outbox.waiting }),
     actions: new AppActions(app, { clock: realClock, teller: created.teller, metrics, log: log.child({ component: 'actions' }) }),
     retention,
     metrics,
@@ -70,7 +70,7 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   try {
     const { host, port } = await web.listen(flags.listenAddress);
     created.start();
-    const jobs = startJobs({ app, retention, clock: realClock, log, metrics, sink: created.outbox, retentionMs: () => reloader.config.journal.retentionMs });
+    const jobs = startJobs({ app, retention, clock: realClock, log, sink: created.outbox, retentionMs: () => reloader.config.journal.retentionMs });
     const polling = flags.autoReload ? reloader.poll(flags.autoReloadIntervalMs, stopping.signal) : Promise.resolve();
     const watching =
       flags.webConfigFile === null || webConfig === null

@@ -42,6 +42,8 @@ export interface Source {
   describe(questions: readonly Question[]): ReadonlyMap<string, string>;
   /** Whether the last conversation worked; `null` before the first. */
   up(): boolean | null;
+  /** Why it did not, for people and without secrets; `null` while `up` is not false. */
+  whyDown(): string | null;
   close(): Promise<void>;
 }
 

@@ -11,7 +11,8 @@ const known: KnownNames = {
   models: ['fraud-detector'],
   groups: [{ name: 'fraud', intervalMs: 5000, rules: [rule] }],
   sources: ['prom'],
-  controlPlanes: ['tfs'],
+  controlPlanes: ['tfs', 'registry'],
+  observedPlanes: ['tfs'],
   receivers: [{ integration: 'slack', receiver: 'ml-oncall' }],
 };
 
@@ -106,7 +107,7 @@ describe('Metrics', () => {
     metrics.sourceWarned('prom');
     metrics.alertsAre([{ alertname: 'High', model: 'fraud-detector', version: '7', state: 'firing' }]);
 
-    metrics.know({ models: ['ranker'], groups: [], sources: ['direct'], controlPlanes: [], receivers: [] });
+    metrics.know({ models: ['ranker'], groups: [], sources: ['direct'], controlPlanes: [], observedPlanes: [], receivers: [] });
 
     const after = (await samples()).join('\n');
     expect(after).not.toMatch(/fraud|"prom"|ml-oncall|High/);

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import { breakerNames } from '../domain/breakers.ts';
 import type { Decision } from '../domain/decision.ts';
@@ -110,12 +111,23 @@ const definitions = {
   ),
   sourceDuration: histogram('rollbackd_source_request_duration_seconds', ['source'], requestSeconds, 'Their duration.'),
   sourceWarnings: counter('rollbackd_source_warnings_total', ['source'], 'Answers that came with warnings or in part; nothing is concluded from them.'),
+  planeUp: gauge(
+    'rollbackd_control_plane_up',
+    ['control_plane'],
+    '1 when the last observation of each of its models worked, else 0. Only planes that models name.',
+  ),
+  planeLastSuccess: gauge('rollbackd_control_plane_last_success_timestamp_seconds', ['control_plane'], 'When all of them last worked.'),
   planeRequests: counter(
     'rollbackd_control_plane_requests_total',
     ['control_plane', 'method', 'code'],
     'Mutations and confirmations sent to the control plane, by its own status.',
   ),
   planeDuration: histogram('rollbackd_control_plane_request_duration_seconds', ['control_plane', 'method'], requestSeconds, 'Their duration.'),
+  receiverUp: gauge(
+    'rollbackd_receiver_up',
+    ['integration', 'receiver'],
+    '0 when the last attempt to send to the receiver failed, else 1 (also before the first).',
+  ),
   notifications: counter('rollbackd_notifications_total', ['integration', 'receiver'], 'Notifications that were sent, or given up.'),
   notificationsFailed: counter(
     'rollbackd_notifications_failed_total',
@@ -126,11 +138,13 @@ const definitions = {
   notificationLatency: histogram('rollbackd_notification_latency_seconds', ['integration', 'receiver'], requestSeconds, 'Duration of one attempt.'),
   notificationsSuppressed: counter('rollbackd_notifications_suppressed_total', ['reason'], 'Notifications that were not sent on purpose.'),
   notificationQueue: gauge('rollbackd_notification_queue_length', [], 'Notifications that wait to be sent.'),
+  journalUp: gauge('rollbackd_journal_up', [], '1 when the journal was last read and written without a failure, else 0.'),
   journalWrites: counter('rollbackd_journal_writes_total', [], 'Durable appends to the journal, failed ones included.'),
   journalWriteFailures: counter('rollbackd_journal_write_failures_total', [], 'Appends that failed: nothing is enforced meanwhile.'),
   journalWriteDuration: histogram('rollbackd_journal_write_duration_seconds', [], writeSeconds, 'Duration of one append.'),
   leader: gauge('rollbackd_leader', [], '1 while this process leads: it writes the journal, acts and tells. Always 1 with a journal of its own.'),
   leaderTransitions: counter('rollbackd_leader_transitions_total', [], 'How often this process began to lead.'),
+  leaseUp: gauge('rollbackd_lease_up', [], '1 when the lease could be asked the last time, else 0; always 1 with a journal of its own.'),
   journalSize: gauge('rollbackd_journal_size_bytes', [], 'Size of the journal.'),
   paused: gauge('rollbackd_model_paused', ['model'], '1 while rollbacks of the model are paused.'),
   pausedSince: gauge('rollbackd_model_paused_since_timestamp_seconds', ['model'], 'Since when; 0 while they are not.'),
@@ -167,8 +181,16 @@ export type KnownNames = {
   readonly groups: readonly { readonly name: string; readonly intervalMs: number; readonly rules: readonly Rule[] }[];
   readonly sources: readonly string[];
   readonly controlPlanes: readonly string[];
+  /** Those that models name: they are observed. */
+  readonly observedPlanes: readonly string[];
   readonly receivers: readonly { readonly integration: string; readonly receiver: string }[];
 };
+
+/** What this process talks to. */
+export type TalkingPart =
+  | { readonly kind: 'source' | 'control_plane'; readonly name: string }
+  | { readonly kind: 'receiver'; readonly name: string; readonly integration: string }
+  | { readonly kind: 'journal' | 'lease' };
 
 export type AlertSample = { readonly alertname: string; readonly model: string; readonly version: string; readonly state: 'pending' | 'firing' };
 export type VersionRole = 'active' | 'candidate' | 'baseline' | 'quarantined';
@@ -212,7 +234,11 @@ export class Metrics {
       of.sourceUp.inc({ source }, 0);
       of.sourceWarnings.inc({ source }, 0);
     }
+    for (const plane of labelSetsOf(of.planeUp)) if (!names.observedPlanes.includes(plane['control_plane'] ?? '')) of.planeUp.remove(plane);
+    for (const control_plane of names.observedPlanes) of.planeUp.inc({ control_plane }, 0);
     for (const receiver of names.receivers) {
+      if (!labelSetsOf(of.receiverUp).some((known) => isDeepStrictEqual(known, receiver)))
+        of.receiverUp.set({ integration: receiver.integration, receiver: receiver.receiver }, 1);
       of.notifications.inc(receiver, 0);
       of.notificationRequests.inc(receiver, 0);
       for (const reason of failureReasons) of.notificationsFailed.inc({ ...receiver, reason }, 0);
@@ -319,9 +345,26 @@ export class Metrics {
     this.#of.sourceWarnings.inc({ source });
   }
 
-  sourceIs(source: string, up: boolean, atMs: number): void {
-    this.#of.sourceUp.set({ source }, up ? 1 : 0);
-    if (up) this.#of.sourceLastSuccess.set({ source }, atMs / 1000);
+  /** Whether all that was last said with a part worked. */
+  partIs(part: TalkingPart, up: boolean, lastSuccessMs: number | null): void {
+    const of = this.#of;
+    const value = up ? 1 : 0;
+    switch (part.kind) {
+      case 'source':
+        of.sourceUp.set({ source: part.name }, value);
+        if (lastSuccessMs !== null) of.sourceLastSuccess.set({ source: part.name }, lastSuccessMs / 1000);
+        return;
+      case 'control_plane':
+        of.planeUp.set({ control_plane: part.name }, value);
+        if (lastSuccessMs !== null) of.planeLastSuccess.set({ control_plane: part.name }, lastSuccessMs / 1000);
+        return;
+      case 'receiver':
+        return of.receiverUp.set({ integration: part.integration, receiver: part.name }, value);
+      case 'journal':
+        return of.journalUp.set(value);
+      case 'lease':
+        return of.leaseUp.set(value);
+    }
   }
 
   /** Fits `PlaneDeps.onRequest` once the plane is bound. */

@@ -109,6 +109,49 @@ export type RetentionStoreView = {
 };
 export type RetentionView = { readonly model: string; readonly mode: 'enforce' | 'dry_run' | 'off'; readonly stores: readonly RetentionStoreView[] };
 
+/** How the talking with a part goes. */
+export type PartView = {
+  /** Whether the last conversation worked; `null` before the first. */
+  readonly up: boolean | null;
+  /** Since when it is so. */
+  readonly since: Instant | null;
+  readonly last_success: Instant | null;
+  /** What went wrong the last time, in one line without secrets; `null` while all is well. */
+  readonly error: string | null;
+};
+export type NamedPartView = { readonly name: string; readonly kind: string } & PartView;
+
+/** `GET status`: what this process talks to, and what keeps it from acting. It asks nobody: all of it is what was seen last. */
+export type StatusView = {
+  readonly started: Instant;
+  /** `holder`: who is known to lead; `lease`: `null` where nobody is elected, since the journal is this process's own. */
+  readonly leader: { readonly leads: boolean; readonly holder: string | null; readonly lease: PartView | null };
+  /** `epoch`: 0 while this process only reads. `size_bytes`: as of the last minute. */
+  readonly journal: { readonly kind: string; readonly epoch: number; readonly size_bytes: number | null } & PartView;
+  readonly sources: readonly NamedPartView[];
+  /** `up`: the last observation of each of its models worked; `null` also of a plane that no model names (a registry acts through it). */
+  readonly control_planes: readonly NamedPartView[];
+  /** One per integration of a receiver; `kind` names it (`slack`). */
+  readonly receivers: readonly NamedPartView[];
+  /** Messages that wait to be sent. */
+  readonly messages_waiting: number;
+  /** Breakers that are open. */
+  readonly breakers: readonly { readonly name: string; readonly since: Instant; readonly detail: string }[];
+  readonly freeze_windows: readonly { readonly name: string; readonly active: boolean }[];
+  /** `model: null`: all of them. */
+  readonly paused: readonly ({ readonly model: string | null } & PauseView)[];
+  /** Models that flap, and are not rolled back any more. */
+  readonly flap_locked: readonly string[];
+  readonly config: {
+    /** SHA-256 of the files in force. */
+    readonly hash: string;
+    readonly loaded: Instant;
+    readonly last_reload_successful: boolean;
+    /** Of the last reload, when it was refused. */
+    readonly faults: readonly string[];
+  };
+};
+
 export type ListFilter = { readonly model?: string; readonly limit: number };
 
 /** What can be read; the application implements it. Lists newest first. */
@@ -120,6 +163,7 @@ export interface Queries {
   decisions(filter: ListFilter): Promise<readonly Decision[]>;
   rules(): Promise<readonly RuleGroupView[]>;
   alerts(): Promise<readonly AlertView[]>;
+  status(): Promise<StatusView>;
 }
 
 /** Who asked for an action and why; journalled. */

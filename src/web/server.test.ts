@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { aDetail, aModel, aServer } from '../../test/support/a-web-server.ts';
+import { aDetail, aModel, aServer, aStatus } from '../../test/support/a-web-server.ts';
 import { anyJson, anyText, forAll } from '../../test/support/fuzz.ts';
 import type { Queries } from './api.ts';
 import { createWebServer, parseListenAddress, type WebDeps } from './server.ts';
@@ -73,6 +73,7 @@ describe('the queries', () => {
     ['models/fraud-detector', aDetail],
     ['rules', []],
     ['alerts', []],
+    ['status', aStatus],
   ])('answers %s in the envelope', async (path, data) => {
     const answer = await aServer().app.inject(`/api/v1/${path}`);
 

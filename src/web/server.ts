@@ -169,6 +169,7 @@ function addQueries(app: FastifyInstance, queries: Queries): void {
   app.get('/api/v1/decisions', async ({ query }) => success((await queries.decisions(listFilter(query))).map(viewDecision)));
   app.get('/api/v1/rules', async () => success(await queries.rules()));
   app.get('/api/v1/alerts', async () => success(await queries.alerts()));
+  app.get('/api/v1/status', async () => success(await queries.status()));
 }
 
 function addActions(app: FastifyInstance, { actions, retention, adminApi }: WebDeps): void {

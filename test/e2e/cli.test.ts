@@ -227,6 +227,9 @@ describe('beside a running daemon', { timeout: 90_000 }, () => {
     expect(parse((await ask('get', 'models', '-o', 'yaml')).stdout)).toMatchObject([
       { name: modelName, mode: 'enforce', versions: [{ version: '2', share: 1 }] },
     ]);
+    expect((await ask('get', 'status')).stdout).toMatch(
+      /^PART +NAME +KIND +STATE +SINCE +ERROR\njournal +sqlite +sqlite +✔ ok .*\nsource +\S+ +scrape +✔ ok .*\ncontrol plane +\S+ +tensorflow_serving +✔ ok .*\n(?:.*\n)*settings .*✔ ok/,
+    );
     expect((await ask('get', 'rollbacks')).stdout).toBe('No rollbacks found.\n');
     expect((await ask('get', 'decisions')).stdout).toBe('No decisions found.\n');
     expect(await ask('get', 'alerts', '-o', 'json')).toEqual({ code: 0, stdout: '[]\n', stderr: '' });

@@ -1,6 +1,6 @@
 import type { Decision } from '../../src/domain/decision.ts';
 import type { Log } from '../../src/domain/ports.ts';
-import { type Actions, ApiError, type ModelDetailView, type ModelView, type Queries } from '../../src/web/api.ts';
+import { type Actions, ApiError, type ModelDetailView, type ModelView, type Queries, type StatusView } from '../../src/web/api.ts';
 import { createWebServer, type WebDeps } from '../../src/web/server.ts';
 import { anEpisode } from './an-episode.ts';
 
@@ -31,6 +31,21 @@ export const aModel: ModelView = {
   error: null,
 };
 export const aDetail: ModelDetailView = { ...aModel, verdicts: [] };
+const wellSince = { up: true, since: '2026-11-22T12:00:00.000Z', last_success: '2026-11-22T12:05:00.000Z', error: null } as const;
+export const aStatus: StatusView = {
+  started: '2026-11-22T12:00:00.000Z',
+  leader: { leads: true, holder: null, lease: null },
+  journal: { kind: 'sqlite', epoch: 1, size_bytes: 118_784, ...wellSince },
+  sources: [{ name: 'prom', kind: 'prometheus', ...wellSince }],
+  control_planes: [{ name: 'tfs', kind: 'tensorflow_serving', ...wellSince, up: false, error: 'tfs-0:8500: connection refused' }],
+  receivers: [{ name: 'ml-oncall', kind: 'slack', up: null, since: null, last_success: null, error: null }],
+  messages_waiting: 0,
+  breakers: [],
+  freeze_windows: [],
+  paused: [],
+  flap_locked: [],
+  config: { hash: 'ab12', loaded: '2026-11-22T12:00:00.000Z', last_reload_successful: true, faults: [] },
+};
 export const aDecision: Decision = {
   id: 'd1',
   atMs: Date.UTC(2026, 10, 22),
@@ -66,6 +81,7 @@ export function aServer(changes: Partial<WebDeps> = {}) {
     decisions: async (filter) => note(['decisions', filter], [aDecision]),
     rules: async () => [],
     alerts: async () => [],
+    status: async () => aStatus,
   };
   const actions: Actions = {
     pause: async (model, request) => note(['pause', model, request], { since: 'a', until: null, reason: request.reason, by: request.by }),

@@ -70,6 +70,10 @@ export class CounterSource implements Source {
     return this.failure === null;
   }
 
+  whyDown(): string | null {
+    return this.failure;
+  }
+
   async close(): Promise<void> {}
 
   #raise(instance: string, labels: Readonly<Record<string, string>>, by: number, name = 'model_requests_total'): void {

@@ -31,6 +31,10 @@ export class FakeSource implements Source {
     return this.failure === null;
   }
 
+  whyDown(): string | null {
+    return this.failure;
+  }
+
   async close(): Promise<void> {}
 
   #answer(question: Question, atMs: number): Answer {

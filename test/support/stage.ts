@@ -1,5 +1,6 @@
 import { App, type AppDeps, type Postman } from '../../src/app/app.ts';
 import { FleetWatch } from '../../src/app/fleet-watch.ts';
+import { HealthBoard } from '../../src/app/health-board.ts';
 import { soleLeadership } from '../../src/app/leadership.ts';
 import { Memory } from '../../src/app/memory.ts';
 import { Observer } from '../../src/app/observer.ts';
@@ -89,6 +90,8 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
   const rules = options.rules ?? [aRule({ model: model.name })];
   const others = (options.others ?? []).map(({ model: changes, plane }) => ({ model: aModel({ ...changes, controlPlane: changes.name }), plane }));
   const planes = new Map<string, ControlPlane>([['tfs', planeOf(options)], ...others.map(({ model: other, plane }) => [other.name, plane] as const)]);
+  const metrics = new Metrics({ version: 'test' }, { processMetrics: false });
+  const health = new HealthBoard({ clock: options.clock, metrics });
   const runtime: Runtime = {
     models: new Map([model, ...others.map((other) => other.model)].map((each) => [each.name, each])),
     groups: [
@@ -102,7 +105,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     ],
     sources: new Map<string, Source>([['prom', options.source], ...Object.entries(options.sources ?? {})]),
     planes,
-    observer: new Observer({ planes, clock: options.clock, log: silentLog }),
+    observer: new Observer({ planes, clock: options.clock, log: silentLog, health }),
     externalLabels: {},
     limits: options.limits ?? defaultLimits,
     calendar: options.calendar ?? emptyCalendar,
@@ -113,16 +116,22 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
   const teller = new FakeTeller();
   const fleet = new FleetWatch();
   const [memory, board] = [await Memory.load(options.journal), new VerdictBoard()];
+  health.know([
+    ...['journal', 'lease'].map((kind) => ({ part: { kind: kind as 'journal' | 'lease' } })),
+    ...[...runtime.sources.keys()].map((name) => ({ part: { kind: 'source', name } as const })),
+    ...[...planes.keys()].map((name) => ({ part: { kind: 'control_plane', name } as const })),
+  ]);
   const deps: AppDeps = {
     memory,
     board,
     clock: options.clock,
     log: silentLog,
-    metrics: new Metrics({ version: 'test' }, { processMetrics: false }),
+    metrics,
     teller: options.tell?.({ memory, board, fleet }) ?? teller,
     smoke: options.smoke ?? passingSmoke,
     leadership: options.leadership ?? soleLeadership,
     fleet,
+    health,
     postman: options.postman ?? { run: async () => undefined, flush: async () => undefined },
     closeRuntime: async () => undefined,
   };

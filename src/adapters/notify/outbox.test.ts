@@ -91,7 +91,9 @@ describe('outbox', () => {
 
     expect(calls).toEqual(['0 a/oncall/0']);
     expect(await journal.outbox()).toEqual([]);
-    expect(results).toEqual([{ receiver: 'oncall', integration: 'slack', kind: 'notice', outcome: 'sent', reason: null, durationMs: 0 }]);
+    expect(results).toEqual([
+      { receiver: 'oncall', integration: 'slack', index: 0, kind: 'notice', outcome: 'sent', reason: null, detail: 'ok', durationMs: 0 },
+    ]);
   });
 
   it('paces one lane to a message a second, lanes beside each other', async () => {

@@ -15,6 +15,10 @@ export type OutboxResult = {
   readonly outcome: 'sent' | 'retry' | 'dropped' | 'superseded';
   /** `null` when nothing failed. */
   readonly reason: NotifyFailure | null;
+  /** What was answered, for people. */
+  readonly detail: string;
+  /** Place of the sender in its receiver, from 0. */
+  readonly index: number;
   /** Duration of the attempt; `null` when there was none. */
   readonly durationMs: number | null;
 };
@@ -205,9 +209,7 @@ class PacedOutbox implements Outbox {
   }
 
   #senderOf(message: OutboxMessage): Sender | undefined {
-    const index = message.id.slice(message.id.lastIndexOf('/') + 1);
-    const isCopy = message.id.endsWith(`/${message.receiver}/${index}`) && /^\d+$/.test(index);
-    return this.#senders.get(message.receiver)?.[isCopy ? Number(index) : 0];
+    return this.#senders.get(message.receiver)?.[placeOf(message)];
   }
 
   async #load(): Promise<void> {
@@ -316,7 +318,7 @@ class PacedOutbox implements Outbox {
         log[message.attempts === 0 ? 'warn' : 'debug']({ ...facts, reason: result.reason, retryInMs: waitMs }, 'notification failed, will be tried again');
         if (result.retryAfterMs !== null) lane.blockedUntilMs = Math.max(lane.blockedUntilMs, nowMs + waitMs);
         entry.message = { ...message, attempts: message.attempts + 1, notBeforeMs: nowMs + waitMs, detail: result.detail };
-        this.#report(message, { outcome: 'retry', reason: result.reason, durationMs });
+        this.#report(entry.message, { outcome: 'retry', reason: result.reason, durationMs });
         return await this.#record(entry, nowMs);
       }
     }
@@ -355,7 +357,7 @@ class PacedOutbox implements Outbox {
 
   #report(message: OutboxMessage, result: Pick<OutboxResult, 'outcome' | 'reason' | 'durationMs'>): void {
     const integration = this.#senderOf(message)?.lane.split('/')[0] ?? 'none';
-    this.#options.onResult?.({ receiver: message.receiver, integration, kind: message.kind, ...result });
+    this.#options.onResult?.({ receiver: message.receiver, integration, index: placeOf(message), kind: message.kind, detail: message.detail, ...result });
   }
 
   /** A journal that cannot be written does not stop the telling; the message may then be repeated after a restart. */
@@ -378,6 +380,13 @@ class PacedOutbox implements Outbox {
     if (episode === null) return false;
     return message.kind === 'approval_needed' ? episode.state !== 'pending_approval' : episodeEnds.has(episode.state);
   }
+}
+
+/** Of the sender that a copy is for, in its receiver. */
+function placeOf({ id, receiver }: OutboxMessage): number {
+  const index = id.slice(id.lastIndexOf('/') + 1);
+  const isCopy = id.endsWith(`/${receiver}/${index}`) && /^\d+$/.test(index);
+  return isCopy ? Number(index) : 0;
 }
 
 /** First by priority, then by arrival. A message not yet due for its first attempt lets others pass; one that waits for a retry does not. */

@@ -15,6 +15,7 @@ function sourceOf(errors: number): Source {
     history: null,
     describe: () => new Map(),
     up: () => true,
+    whyDown: () => null,
     close: async () => undefined,
   };
 }

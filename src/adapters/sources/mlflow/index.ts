@@ -25,6 +25,7 @@ class MlflowSource implements Source {
   readonly #client: MlflowClient;
   readonly #known = new Map<string, Remembered>();
   #up: boolean | null = null;
+  #failure: string | null = null;
 
   readonly askExpr = null;
   readonly history = null;
@@ -43,17 +44,20 @@ class MlflowSource implements Source {
   readonly askQuality = async (questions: readonly QualityQuestion[], _atMs: number, signal: AbortSignal): Promise<ReadonlyMap<string, Answer>> => {
     const wanted = new Map(questions.flatMap(({ model, versions }) => versions.map((version) => [keyOf(model, version), { model, version }] as const)));
     const found = new Map<string, VersionMetrics | string>();
-    let reached = true;
+    const unreached: string[] = [];
     await inTurns([...wanted], concurrency, async ([key, subject]) => {
       try {
         found.set(key, await this.#metricsOf(key, subject, signal));
       } catch (error) {
         if (!(error instanceof PlaneError)) throw error;
-        reached &&= wasReached(error as MlflowError);
+        if (!wasReached(error as MlflowError)) unreached.push(error.message);
         found.set(key, error.message);
       }
     });
-    if (!signal.aborted && wanted.size > 0) this.#up = reached;
+    if (!signal.aborted && wanted.size > 0) {
+      this.#up = unreached.length === 0;
+      this.#failure = unreached[0] ?? null;
+    }
     return new Map(questions.map((question) => [question.id, answerOf(question, found)]));
   };
 
@@ -63,6 +67,10 @@ class MlflowSource implements Source {
 
   up(): boolean | null {
     return this.#up;
+  }
+
+  whyDown(): string | null {
+    return this.#failure;
   }
 
   async close(): Promise<void> {

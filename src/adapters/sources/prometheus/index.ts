@@ -19,10 +19,14 @@ export function createPrometheusSource(config: PrometheusConfig, deps: SourceDep
   return new PrometheusSource(config, deps);
 }
 
+/** `up`: a Prometheus was reached. */
+type Attempt = { readonly error: Extract<Answer, { kind: 'error' }> | null; readonly up: boolean };
+
 class PrometheusSource implements Source {
   readonly #client: HttpClient;
   readonly #api: PrometheusApi;
   #up: boolean | null = null;
+  #failure: string | null = null;
 
   constructor(config: PrometheusConfig, deps: SourceDeps) {
     this.#client = createHttpClient(config.http_config ?? {}, { timeoutMs: config.timeout, maxSockets: concurrency, nowMs: () => deps.clock.nowMs() });
@@ -44,7 +48,7 @@ class PrometheusSource implements Source {
         for (const [id, answer] of found) answers.set(id, answer);
       });
       if (reached.error !== null) for (const id of idsOf(query)) answers.set(id, reached.error);
-      return reached.up;
+      return reached;
     });
     return answers;
   }
@@ -65,7 +69,7 @@ class PrometheusSource implements Source {
         put({ kind: 'expr', elements });
       });
       if (reached.error !== null) put(reached.error);
-      return reached.up;
+      return reached;
     });
     return answers;
   };
@@ -83,7 +87,7 @@ class PrometheusSource implements Source {
     await this.#askAll(tasks, signal, async ({ query, chunk }) => {
       const reached = await this.#attempt(async () => await this.#fill(query, chunk, range.stepMs, signal));
       if (reached.error !== null) for (const { answers } of chunk) for (const id of idsOf(query)) answers.set(id, reached.error);
-      return reached.up;
+      return reached;
     });
     return points;
   };
@@ -96,6 +100,10 @@ class PrometheusSource implements Source {
 
   up(): boolean | null {
     return this.#up;
+  }
+
+  whyDown(): string | null {
+    return this.#failure;
   }
 
   async close(): Promise<void> {
@@ -139,7 +147,7 @@ class PrometheusSource implements Source {
   }
 
   /** Runs one query; a failure becomes an `error` answer, never an exception. */
-  async #attempt(query: () => Promise<void>): Promise<{ error: Answer | null; up: boolean }> {
+  async #attempt(query: () => Promise<void>): Promise<Attempt> {
     try {
       await query();
       return { error: null, up: true };
@@ -151,15 +159,17 @@ class PrometheusSource implements Source {
   }
 
   /** Runs the queries, some at once; remembers whether all of them reached a Prometheus. */
-  async #askAll<T>(tasks: readonly T[], signal: AbortSignal, run: (task: T) => Promise<boolean>): Promise<void> {
+  async #askAll<T>(tasks: readonly T[], signal: AbortSignal, run: (task: T) => Promise<Attempt>): Promise<void> {
     if (tasks.length === 0) return;
-    let allReached = true;
+    const failures: string[] = [];
     await inTurns(tasks, concurrency, async (task) => {
-      const reached = await run(task);
-      allReached &&= reached;
+      const { up, error } = await run(task);
+      if (!up) failures.push(error?.reason ?? 'no answer');
     });
     // Given up by the caller says nothing about the other side.
-    if (!signal.aborted) this.#up = allReached;
+    if (signal.aborted) return;
+    this.#up = failures.length === 0;
+    this.#failure = failures[0] ?? null;
   }
 }
 

@@ -124,6 +124,11 @@ class TargetScraper implements ScrapeSource {
     return tried.length === 0 ? null : tried.every(({ failure }) => failure === null);
   }
 
+  whyDown(): string | null {
+    const failing = this.#targets.flatMap(({ failure }) => failure ?? []);
+    return failing.length === 0 ? null : `${failing.length} of ${this.#targets.length} targets cannot be read: ${failing[0]}`;
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
