@@ -91,6 +91,7 @@ async function compareTurns({ url, pid }: FilledPrometheus, asked: readonly Plan
     calendar: config.calendar,
     route: config.route,
     sendResolved: new Set(),
+    modelGroups: [],
     forceDryRun: false,
   };
   const memory = await Memory.load(journal);

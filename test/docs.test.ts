@@ -439,7 +439,13 @@ describe('examples', () => {
   });
 
   it.each(blocksMarked('config'))('%s: the settings load', async (_place, block) => {
-    expect(await faultsOf({ ...base, ...(parse(block.text) as object) })).toBe('');
+    const settings = parse(block.text) as {
+      readonly groups?: readonly { readonly together?: string[]; readonly ordered?: string[]; readonly hold_peers?: string[] }[];
+    };
+    const named = (settings.groups ?? []).flatMap(({ together = [], ordered = [], hold_peers = [] }) => [...together, ...ordered, ...hold_peers]);
+    const models = named.map((name) => ({ ...baseModel, name: name.replace('*', 'eu') }));
+
+    expect(await faultsOf({ ...base, models, ...settings })).toBe('');
   });
 
   it.each(blocksMarked('model'))('%s: the keys of a model load', async (_place, block) => {
@@ -540,7 +546,7 @@ describe('what the documents name', () => {
 
   it('ends of an episode, in words that the code says', () => {
     const rows = tableBelow('docs/operations.md', 'Every end');
-    const said = ['src/app/episode-runner.ts', 'src/app/actions.ts', 'src/app/episode-opening.ts'].map(read).join('\n');
+    const said = ['src/app/episode-runner.ts', 'src/app/actions.ts', 'src/app/episode-opening.ts', 'src/domain/group-rollback.ts'].map(read).join('\n');
 
     expect(new Set(rows.flatMap(([state = '']) => codeIn(state)))).toEqual(new Set(episodeEnds));
     for (const [, , words = ''] of rows) for (const fragment of codeIn(words)) expect(said, fragment).toContain(fragment);

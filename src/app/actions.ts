@@ -12,6 +12,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { type Actions, ApiError, type PauseView, type Request } from '../web/api.ts';
 import type { App } from './app.ts';
 import { openEpisode } from './episode-opening.ts';
+import { openByHand } from './group-opening.ts';
 import { createId } from './ids.ts';
 import { planeTarget } from './observer.ts';
 import { viewPause } from './queries.ts';
@@ -137,7 +138,7 @@ export class AppActions implements Actions {
       throw new ApiError('conflict', `not rolled back (${judgement.reason}): ${judgement.detail}`);
     }
     const evidence = freezeEvidence(subject, target, board, []);
-    const opened = openEpisode({
+    const alone = openEpisode({
       subject,
       judgement,
       decision,
@@ -149,6 +150,7 @@ export class AppActions implements Actions {
       requestedBy: request.by,
       reason: request.reason,
     });
+    const opened = openByHand(alone, runtime);
     const record = toDecision(subject, judgement, nowMs, opened.id);
     await memory.append([{ type: 'episode_opened', episode: opened }, { type: 'decision', decision: record }, ...this.#teller.onOpened(opened, runtime)]);
     this.#metrics.decisionMade(record);

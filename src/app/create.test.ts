@@ -22,6 +22,7 @@ function aConfig(url: string): Config {
     controlPlanes: [],
     models: [],
     groups: [],
+    modelGroups: [],
     limits: defaultLimits,
     calendar: emptyCalendar,
     route: null,

@@ -301,6 +301,7 @@ class RuntimeBuilder {
       const runtime: Runtime = {
         models,
         groups: config.groups,
+        modelGroups: config.modelGroups,
         sources,
         planes,
         observer,

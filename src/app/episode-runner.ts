@@ -2,6 +2,7 @@ import { formatDuration } from '../domain/duration.ts';
 import type { Episode, EpisodeOutcome, EpisodeState, EpisodeStep, SmokeResult } from '../domain/episode.ts';
 import { episodeEnds } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
+import { gateOf, spellOthers } from '../domain/group-rollback.ts';
 import type { Model } from '../domain/model.ts';
 import type { Observation } from '../domain/observation.ts';
 import { type Clock, type ControlPlane, type Leadership, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
@@ -217,6 +218,7 @@ export class EpisodeRunner {
 
   async #plan(stage: Stage): Promise<void> {
     const { episode, model, plane, signal } = stage;
+    await this.#awaitGroup(stage, 'begin');
     // The one the decision was made on, when it was just made and nothing was tried since.
     const decidedOn = episode.startedAtMs === null ? this.#runtime.observer.takeThorough(model) : null;
     const observation = decidedOn ?? (await this.#observe(stage, { thorough: true }));
@@ -255,7 +257,36 @@ export class EpisodeRunner {
       if (error instanceof TargetGivenUp) return await this.#giveUpTarget(stage, error.message, error.advice);
       throw error;
     }
+    await this.#awaitOthersStaged(stage);
     await this.#state(episode, 'switching', [`version ${episode.to} is loaded and tested, traffic may move`, ...notes].join('; '));
+  }
+
+  /** The others of the group learn from the journal that this one is ready. */
+  async #awaitOthersStaged(stage: Stage): Promise<void> {
+    const { episode } = stage;
+    if (episode.group?.kind !== 'together' || episode.group.members.length === 1) return;
+    if (this.#current(stage).stagedAtMs == null)
+      await this.#state(episode, 'staging', `version ${episode.to} is loaded and tested, waiting for the others of group ${episode.group.name}`, {
+        stagedAtMs: this.#deps.clock.nowMs(),
+      });
+    await this.#awaitGroup(stage, 'switch');
+  }
+
+  /** @throws {GuardHeld} when the group goes no further, {@link EpisodeEnd} when it was rejected */
+  async #awaitGroup(stage: Stage, step: 'begin' | 'switch'): Promise<void> {
+    const { episode, signal } = stage;
+    for (;;) {
+      signal.throwIfAborted();
+      const gate = gateOf(this.#current(stage), this.#membersOf(episode), step);
+      if (gate.kind === 'go') return;
+      if (gate.kind === 'wait') await this.#deps.clock.sleep(pollMs, signal);
+      else if (gate.state === 'rejected') throw new EpisodeEnd('rejected', 'failure', gate.reason);
+      else throw new GuardHeld(`group ${episode.group?.name}`, gate.reason);
+    }
+  }
+
+  #membersOf({ group }: Episode): readonly Episode[] {
+    return (group?.members ?? []).map((member) => this.#deps.memory.episode(member.episode)).filter((member) => member !== null);
   }
 
   /**
@@ -548,7 +579,8 @@ export class EpisodeRunner {
   #askGuards(stage: Stage, observation: Observation): void {
     const { episode, model } = stage;
     const { memory, board, clock } = this.#deps;
-    const rule = rulesOf(this.#runtime, model.name).find((candidate) => candidate.alert === episode.rule) ?? null;
+    // The rule that one follows for is about another model.
+    const rule = isFollower(episode) ? null : (rulesOf(this.#runtime, model.name).find((candidate) => candidate.alert === episode.rule) ?? null);
     const verdict = rule === null ? null : (board.of(model.name).find((entry) => entry.rule === rule.id && entry.version === episode.from) ?? null);
     // `--dry-run` also stops what an earlier process began.
     const policy = this.#runtime.forceDryRun ? { ...episode.policy, mode: 'dry_run' as const } : episode.policy;
@@ -605,10 +637,12 @@ export class EpisodeRunner {
         quarantine: memory.quarantine(episode.model),
         verdicts: board.of(episode.model),
         tried,
+        servedBeforeMs: isFollower(episode) ? (episode.group?.releasedMs ?? null) : null,
         nowMs: clock.nowMs(),
       });
       if (choice.target !== null) {
         const changes = {
+          ...(episode.stagedAtMs == null ? {} : { stagedAtMs: null }),
           to: choice.target,
           triedTargets: tried,
           refusedTargets: [...episode.refusedTargets, { version: episode.to, reason }],
@@ -668,8 +702,10 @@ export class EpisodeRunner {
     const episode = memory.episode(id);
     if (episode === null || episodeEnds.has(episode.state)) return;
     const nowMs = clock.nowMs();
-    const closed: Episode = { ...episode, state: end.state, outcome: end.outcome, detail: end.message, finishedAtMs: nowMs };
-    const event: JournalEvent = { type: 'episode_state', episodeId: id, atMs: nowMs, state: end.state, detail: end.message, outcome: end.outcome };
+    const ended: Episode = { ...episode, state: end.state, outcome: end.outcome, finishedAtMs: nowMs };
+    const detail = [end.message, spellOthers(ended, this.#membersOf(ended))].filter((words) => words !== '').join('. ');
+    const closed: Episode = { ...ended, detail };
+    const event: JournalEvent = { type: 'episode_state', episodeId: id, atMs: nowMs, state: end.state, detail, outcome: end.outcome };
     await memory.append([event, ...teller.onFinished(closed, this.#runtime)]);
     metrics.episodeFinished(closed);
     teller.logClosed(memory.episode(id) ?? closed);
@@ -684,6 +720,11 @@ class GuardHeld extends Error {
     super(detail);
     this.reason = reason;
   }
+}
+
+/** It broke no rule of its own. */
+function isFollower({ id, group }: Episode): boolean {
+  return group !== undefined && group.leader !== id;
 }
 
 /** States of a step that no later step may be built on. */

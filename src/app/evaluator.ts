@@ -5,6 +5,7 @@ import type { Episode } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
 import { addService, isKnownGood } from '../domain/ledger.ts';
 import type { Model } from '../domain/model.ts';
+import { groupOf } from '../domain/model-group.ts';
 import type { Clock, Leadership, Log } from '../domain/ports.ts';
 import type { LedgerEntry } from '../domain/records.ts';
 import type { Rule, RuleGroup } from '../domain/rule.ts';
@@ -13,11 +14,13 @@ import { spell } from '../domain/words.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { openEpisode } from './episode-opening.ts';
 import type { FleetWatch } from './fleet-watch.ts';
+import { type Opened, openGroup } from './group-opening.ts';
 import type { Memory } from './memory.ts';
 import { servingVersions } from './observer.ts';
 import { actingRules, effectivePolicy, intervalOf, isActing, type Runtime, ruleById, rulesOf } from './runtime.ts';
 import { readSignatures } from './stages/compatibility.ts';
 import { type DecideContext, type DecideSubject, freezeEvidence, judgeGuards, toDecision } from './stages/decide.ts';
+import { type GroupLook, judgeWithGroup, lookAtGroup, movesInStep } from './stages/group.ts';
 import { judgeAll, ruleStateEvents } from './stages/judge.ts';
 import { type Measured, MeasurePlan, queriesOf } from './stages/measure.ts';
 import { Stopwatch } from './stopwatch.ts';
@@ -376,49 +379,62 @@ export class Evaluator {
     const context = { memory, board, leadership: this.#deps.leadership, fleet: this.#deps.fleet, runtime, nowMs: clock.nowMs() };
     const plane = runtime.planes.get(model.controlPlane);
     const informed = isLookedAt ? await readSignatures(subject, context, { plane, log: this.#deps.log, signal }) : subject;
+    const look = isBystander ? null : await lookAtGroup(informed, context, { thorough: isLookedAt, log: this.#deps.log, signal });
     if (signal.aborted) return;
-    await memory.inTurn(async () => await this.#conclude(informed, context, isBystander));
+    await memory.inTurn(async () => await this.#conclude(informed, look, context, isBystander));
   }
 
-  /** Asks the guards, and journals what follows: the decision, or an episode with it. */
-  async #conclude(subject: RuleSubject, context: DecideContext, isBystander: boolean): Promise<void> {
-    const { clock } = this.#deps;
-    const { memory, board, runtime } = context;
+  /** Asks the guards, and journals what follows: the decision, or an episode with it; of a group that moves in step all episodes at once. */
+  async #conclude(subject: RuleSubject, look: GroupLook | null, decided: DecideContext, isBystander: boolean): Promise<void> {
+    const context = { ...decided, nowMs: this.#deps.clock.nowMs() };
+    const { board, runtime, nowMs } = context;
     const { model, policy, rule, verdict } = subject;
-    const judgement = judgeGuards(subject, { ...context, nowMs: clock.nowMs() });
+    const own = judgeGuards(subject, context);
+    // What others would have to do hangs on the target: with another one they are looked at anew, in the next turn.
+    if (look !== null && own.choice.target !== null && own.choice.target !== look.target) return;
+    const { judgement, followers } = look === null ? { judgement: own, followers: [] } : judgeWithGroup(own, look, context);
     const wanted = isBystander ? 'notify' : consequence(judgement);
     const decision = wanted === 'approval' && this.#wasRejected(verdict, policy.cooldownMs) ? 'hold' : wanted;
     if (decision === 'hold' || decision === 'notify') {
-      await this.#record(verdict, { ...toDecision(subject, judgement, clock.nowMs(), null), decision });
+      await this.#record(verdict, { ...toDecision(subject, judgement, nowMs, null), decision });
       return;
     }
     if (decision === 'dry_run' && this.#isRecorded(verdict)) return;
     const target = judgement.choice.target;
-    if (target === null) return;
-    const evidence = freezeEvidence(subject, target, board, queriesOf(runtime.sources.get(model.source), model, rule, clock.nowMs()));
-    const opened = openEpisode({
+    if (target === null || (look === null && movesInStep(groupOf(runtime.modelGroups, model.name)))) return;
+    const evidence = freezeEvidence(subject, target, board, queriesOf(runtime.sources.get(model.source), model, rule, nowMs));
+    const episode = openEpisode({
       subject,
       judgement,
       decision,
       target,
       plane: runtime.planes.get(model.controlPlane),
       evidence,
-      nowMs: clock.nowMs(),
+      nowMs,
       externalLabels: runtime.externalLabels,
     });
-    const record = toDecision(subject, judgement, clock.nowMs(), opened.id);
-    const events: JournalEvent[] = [
-      { type: 'episode_opened', episode: opened },
-      { type: 'decision', decision: record },
-    ];
-    await memory.append([...events, ...this.#deps.teller.onOpened(opened, runtime)]);
-    this.#lastDecision.set(decisionKey(verdict), this.#markOf(verdict, record));
-    this.#deps.metrics.decisionMade(record);
-    this.#deps.log.info(
-      { episode: opened.id, model: model.name, from: opened.from, to: opened.to, rule: rule.alert, reason: verdict.reason },
-      opened.mode === 'dry_run' ? 'dry run recorded' : 'episode opened',
-    );
-    this.#deps.onOpened(opened, runtime);
+    const alone: Opened = { episode, decision: toDecision(subject, judgement, nowMs, episode.id) };
+    await this.#open(look === null ? [alone] : openGroup(alone, subject, { look, followers, context }), runtime);
+    this.#lastDecision.set(decisionKey(verdict), this.#markOf(verdict, alone.decision));
+  }
+
+  /** One append for all of them: a process that dies leaves all or none. */
+  async #open(all: readonly Opened[], runtime: Runtime): Promise<void> {
+    const { memory, teller, metrics, log } = this.#deps;
+    const events = all.flatMap(({ episode, decision }): JournalEvent[] => [
+      { type: 'episode_opened', episode },
+      { type: 'decision', decision },
+    ]);
+    await memory.append([...events, ...all.flatMap(({ episode }) => teller.onOpened(episode, runtime))]);
+    for (const { episode, decision } of all) {
+      metrics.decisionMade(decision);
+      const { id, model, from, to, rule, reason, group } = episode;
+      log.info(
+        { episode: id, model, from, to, rule, reason, ...(group === undefined ? {} : { group: group.name }) },
+        episode.mode === 'dry_run' ? 'dry run recorded' : 'episode opened',
+      );
+    }
+    for (const { episode } of all) this.#deps.onOpened(episode, runtime);
   }
 
   /** Whether this breach has led to a recorded decision already: the plane need not be asked thoroughly in every turn. */

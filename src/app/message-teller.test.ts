@@ -48,6 +48,7 @@ async function toldOf(versions: readonly string[]): Promise<readonly NewMessage[
     externalLabels: {},
     route,
     sendResolved: new Set(),
+    modelGroups: [],
     forceDryRun: false,
   };
   const atMs = clock.nowMs();

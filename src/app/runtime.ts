@@ -1,6 +1,7 @@
 import type { Calendar } from '../domain/calendar.ts';
 import type { Limits } from '../domain/limits.ts';
 import type { Model, RollbackPolicy } from '../domain/model.ts';
+import type { ModelGroup } from '../domain/model-group.ts';
 import type { ControlPlane, Source } from '../domain/ports.ts';
 import type { Route } from '../domain/routing.ts';
 import type { Rule, RuleGroup } from '../domain/rule.ts';
@@ -13,6 +14,8 @@ import type { Observer } from './observer.ts';
 export type Runtime = {
   readonly models: ReadonlyMap<string, Model>;
   readonly groups: readonly RuleGroup[];
+  /** Models that depend on each other. */
+  readonly modelGroups: readonly ModelGroup[];
   readonly sources: ReadonlyMap<string, Source>;
   readonly planes: ReadonlyMap<string, ControlPlane>;
   readonly observer: Observer;

@@ -23,7 +23,7 @@ export async function administer(
         const episode = await client.rollBack(subject, { ...request, to: options.to });
         if (episode.mode === 'dry_run')
           return `${episode.id}: recorded only (--dry-run): would roll ${episode.model} back from ${episode.from} to ${episode.to}`;
-        return `${episode.id}: rolling ${episode.model} back from ${episode.from} to ${episode.to}; follow it by: rollbackd describe rollback ${episode.id}`;
+        return `${episode.id}: rolling ${episode.model} back from ${episode.from} to ${episode.to}${episode.detail === '' ? '' : ` (${episode.detail})`}; follow it by: rollbackd describe rollback ${episode.id}`;
       }
       case 'approve':
         return `${(await client.approve(subject, request)).id} approved`;

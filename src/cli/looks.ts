@@ -102,6 +102,7 @@ export function describeEpisode(episode: EpisodeView): string {
     ...line('Trigger', episode.rule === null ? episode.trigger : `${episode.trigger} ${episode.rule}`),
     ...line('Reason', episode.reason),
     ...line('Detail', episode.detail),
+    ...line('Group', describeGroup(episode)),
     ...line('Detected', episode.detected_at),
     ...line('Started', episode.started_at),
     ...line('Switched', episode.switched_at),
@@ -130,6 +131,14 @@ export function describeEpisode(episode: EpisodeView): string {
       Object.entries(episode.links).map(([name, url]) => `${name}: ${url}`),
     ),
   ].join('\n');
+}
+
+/** `null` where it moves alone; a daemon of before knows no groups. */
+function describeGroup({ id, group }: EpisodeView): string | null {
+  if (group == null) return null;
+  const members = group.members.map(({ model, episode }) => `${model}${episode === id ? '' : ` ${episode}`}${episode === group.leader ? ' (leads)' : ''}`);
+  const stays = group.stays.map(({ model, reason }) => `${model} stays, ${reason}`);
+  return [`${group.name}, ${group.kind}: ${members.join(', ')}`, ...stays].join('; ');
 }
 
 function section(title: string, lines: readonly string[]): string[] {

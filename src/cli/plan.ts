@@ -9,6 +9,7 @@ import { planeTarget } from '../app/observer.ts';
 import { effectivePolicy, isActing } from '../app/runtime.ts';
 import { readSignatures } from '../app/stages/compatibility.ts';
 import { judgeGuards } from '../app/stages/decide.ts';
+import { type Follower, type GroupLook, judgeWithGroup, lookAtGroup } from '../app/stages/group.ts';
 import { queriesOf } from '../app/stages/measure.ts';
 import type { Config } from '../config/config.ts';
 import { type SpelledSignals, spellSignals } from '../config/spell-signals.ts';
@@ -130,14 +131,26 @@ async function foresee(app: App, verdict: Verdict, log: Log): Promise<Row> {
   };
   const plane = runtime.planes.get(model.controlPlane);
   const context = { memory, board, leadership: soleLeadership, fleet: app.fleet, runtime, nowMs: realClock.nowMs() };
-  const judgement = judgeGuards(await readSignatures(subject, context, { plane, log, signal }), context);
+  const informed = await readSignatures(subject, context, { plane, log, signal });
+  const inForce = { ...context, runtime: own };
+  const look = await lookAtGroup(informed, inForce, { thorough: true, log, signal });
+  const alone = judgeGuards(informed, context);
+  const { judgement, followers } = look === null ? { judgement: alone, followers: [] } : judgeWithGroup(alone, look, inForce);
   const { target } = judgement.choice;
   const planned =
     target === null || observation === null
       ? null
       : (plane?.plan(planeTarget(model), observation, { kind: 'serve', shares: [{ version: target, share: 1 }] }) ?? null);
   const steps = planned?.kind === 'steps' ? planned.steps.map((step) => step.name) : planned?.kind === 'refused' ? [`refused: ${planned.reason}`] : [];
-  return { ...base, would: consequence(judgement), because: judgement.detail, target, steps, queries };
+  const because = [judgement.detail, ...(look === null ? [] : [describePeers(look, followers)])].filter((words) => words !== '').join('; ');
+  return { ...base, would: consequence(judgement), because, target, steps, queries };
+}
+
+/** What would become of the other models of the group. */
+function describePeers({ group, peers }: GroupLook, followers: readonly Follower[]): string {
+  const going = followers.map(({ subject, target }) => `${subject.model.name} from ${subject.from} to ${target}`);
+  const staying = peers.flatMap((peer) => (peer.kind === 'stays' ? [`${peer.model.name} stays, ${peer.reason}`] : []));
+  return `group ${group.name}, ${group.kind}: ${[...going, ...staying].join('; ') || 'nobody else'}`;
 }
 
 function presetOf(model: Model): Row['preset'] {

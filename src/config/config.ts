@@ -1,6 +1,7 @@
 import type { Calendar } from '../domain/calendar.ts';
 import type { Limits } from '../domain/limits.ts';
 import type { Model } from '../domain/model.ts';
+import type { ModelGroup } from '../domain/model-group.ts';
 import type { Route } from '../domain/routing.ts';
 import type { RuleGroup } from '../domain/rule.ts';
 
@@ -39,6 +40,8 @@ export type Config = {
   readonly models: readonly Model[];
   /** Of all rule files, in the order of their paths; rule ids are unique over all of them. */
   readonly groups: readonly RuleGroup[];
+  /** `groups:`, patterns spelled out. */
+  readonly modelGroups: readonly ModelGroup[];
   readonly limits: Limits;
   /** Freeze windows and time intervals. */
   readonly calendar: Calendar;

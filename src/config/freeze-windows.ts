@@ -1,6 +1,6 @@
 import { Cron } from 'croner';
 import { z } from 'zod';
-import { matchesWhole } from '../domain/linear-regex.ts';
+import { globPattern, modelPattern } from './model-pattern.ts';
 import { duration, entityName, flag } from './scalars.ts';
 import { resolveTimeZone, timeZone } from './time-zone.ts';
 
@@ -21,9 +21,7 @@ export const freezeWindowSchema = z.strictObject({
   }),
   time_zone: timeZone().default('UTC').meta({ description: 'IANA time zone of the schedule, such as Europe/Berlin; Local is the machine’s. Default: UTC.' }),
   models: z
-    .array(z.string({ error: 'expected the name of a model, * stands for any text' }).min(1, 'expected the name of a model, * stands for any text'), {
-      error: 'expected a list of models',
-    })
+    .array(modelPattern(), { error: 'expected a list of models' })
     .min(1, 'expected at least one model')
     .default(['*'])
     .meta({ description: 'Models it holds for, by name; * stands for any text. Default: all.' }),
@@ -60,15 +58,6 @@ export function toFreezeWindow(parsed: Parsed): FreezeWindow {
       return nowMs < untilMs ? untilMs : null;
     },
   };
-}
-
-/** `fraud-*` as a pattern over the whole name. */
-export function globPattern(glob: string): { readonly test: (name: string) => boolean } {
-  const pattern = glob
-    .split('*')
-    .map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`))
-    .join('.*');
-  return { test: (name) => matchesWhole(pattern, name) };
 }
 
 function compile(pattern: string, zone: string): Cron {

@@ -15,9 +15,10 @@ import { toCalendar } from './calendar.ts';
 import type { Config, JournalConfig, LeaderElectionConfig } from './config.ts';
 import { environment, expandVariables } from './env.ts';
 import { displayPath, expandPattern, fileDiagnostic, hashFiles, type ReadFile, readBytes } from './files.ts';
-import { globPattern } from './freeze-windows.ts';
 import { toLimits } from './limits-schema.ts';
 import { toModel, toPolicy } from './model.ts';
+import { checkModelGroups, toModelGroup } from './model-groups.ts';
+import { checkModelPattern } from './model-pattern.ts';
 import { rollbackSchema } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
 import { configSchema, modelSchema, type ParsedConfig, type ParsedRoute, type Registries } from './schema.ts';
@@ -53,6 +54,8 @@ export async function loadConfig(path: string, registries: Registries, options: 
   checkReceivers(yaml, plain);
   checkLeaderElection(yaml, plain);
   checkTimes(yaml, plain);
+  checkNames(yaml, plain, 'groups');
+  checkModelGroups(yaml, listAt(plain, ['groups']), namesIn(plain, 'models'));
   await checkBodyFiles(yaml, plain);
   const ruleFiles = await readRuleFiles(yaml, plain, folder);
   const rules = readRules(ruleFiles, {
@@ -74,6 +77,12 @@ export async function loadConfig(path: string, registries: Registries, options: 
       controlPlanes: value.control_planes.map((entry) => pluginConfig(entry, registries.controlPlanes)),
       models: value.models.map((model, i) => toModel(model, planes[i] ?? {}, folder)),
       groups: rules.groups,
+      modelGroups: value.groups.map((entry) =>
+        toModelGroup(
+          entry,
+          value.models.map(({ name }) => name),
+        ),
+      ),
       limits: toLimits(value.limits),
       calendar: toCalendar(value.freeze_windows, value.time_intervals),
       route: toRoute(value.route),
@@ -278,27 +287,23 @@ function namesIn(plain: unknown, list: string): readonly string[] {
   });
 }
 
+function checkNames(yaml: YamlFile, plain: unknown, list: string): void {
+  const names = new Set<string>();
+  listAt(plain, [list]).forEach((entry, i) => {
+    const name = valueAt(entry, ['name']);
+    if (typeof name !== 'string') return;
+    if (names.has(name)) repeated(yaml, [list, i, 'name'], name);
+    names.add(name);
+  });
+}
+
 /** Names of freeze windows and time intervals, and what refers to them. */
 function checkTimes(yaml: YamlFile, plain: unknown): void {
-  for (const list of ['time_intervals', 'freeze_windows']) {
-    const names = new Set<string>();
-    listAt(plain, [list]).forEach((entry, i) => {
-      const name = valueAt(entry, ['name']);
-      if (typeof name !== 'string') return;
-      if (names.has(name)) repeated(yaml, [list, i, 'name'], name);
-      names.add(name);
-    });
-  }
+  for (const list of ['time_intervals', 'freeze_windows']) checkNames(yaml, plain, list);
   const models = namesIn(plain, 'models');
   listAt(plain, ['freeze_windows']).forEach((entry, i) => {
     listAt(entry, ['models']).forEach((glob, j) => {
-      if (typeof glob !== 'string' || glob === '' || glob === '*' || models.some((name) => globPattern(glob).test(name))) return;
-      const suggestion = nearest(glob, models);
-      yaml.report(
-        ['freeze_windows', i, 'models', j],
-        `found ${JSON.stringify(glob)}, which is no model${suggestion === null ? '' : `; did you mean "${suggestion}"?`} (there are: ${models.slice(0, 10).join(', ') || 'none'})`,
-        { code: 'unknown_name' },
-      );
+      if (typeof glob === 'string' && glob !== '') checkModelPattern(yaml, ['freeze_windows', i, 'models', j], glob, models);
     });
   });
   const intervals = namesIn(plain, 'time_intervals');

@@ -6,6 +6,7 @@ import { freezeWindowSchema } from './freeze-windows.ts';
 import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
 import { limitsSchema } from './limits-schema.ts';
 import { matcher, regexFault } from './matchers.ts';
+import { modelGroupSchema } from './model-groups.ts';
 import { rollbackSchema } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
 import { retentionSchema } from './retention-schema.ts';
@@ -406,6 +407,10 @@ export function configSchema(registries: Registries) {
       .default([])
       .meta({ description: 'What switches versions. Default: none.' }),
     models: z.array(modelSchema, { error: 'expected a list of models' }).default([]).meta({ description: 'The served models. Default: none.' }),
+    groups: z
+      .array(modelGroupSchema, { error: 'expected a list of groups' })
+      .default([])
+      .meta({ description: 'Models that depend on each other, and are rolled back in step or never at once. A model is in one group. Default: none.' }),
     time_intervals: z
       .array(timeIntervalsSchema, { error: 'expected a list of time intervals' })
       .default([])

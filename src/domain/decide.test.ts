@@ -26,6 +26,8 @@ function input(changes: Partial<DecideInput> = {}): DecideInput {
     freezes: [],
     isOutside: false,
     fleet: { models: 10, open: [], breakers: [] },
+    group: null,
+    servedBeforeMs: null,
     episode: null,
     ...changes,
   };

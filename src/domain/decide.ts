@@ -6,6 +6,7 @@ import { findFlapLock } from './flap-lock.ts';
 import { breakerOpen, type Fleet, hasBegunToSwitch, tooManyAtOnce } from './fleet.ts';
 import type { Limits } from './limits.ts';
 import type { RollbackPolicy } from './model.ts';
+import { type ModelGroup, peerUnderWay } from './model-group.ts';
 import { mainVersion, type Observation } from './observation.ts';
 import type { LedgerEntry, Pause, QuarantineEntry } from './records.ts';
 import { chooseTarget, hasTraffic, type TargetChoice } from './target.ts';
@@ -43,6 +44,10 @@ export type DecideInput = {
   /** Whether now is outside of the policy's time intervals. */
   readonly isOutside: boolean;
   readonly fleet: Fleet;
+  /** The group that the model is in. */
+  readonly group: ModelGroup | null;
+  /** Only a version that served before then may be the target: see `TargetInput`. */
+  readonly servedBeforeMs: number | null;
   /** The episode on whose behalf the guards are asked again before a mutation; `null` at the first decision. */
   readonly episode: Episode | null;
 };
@@ -71,7 +76,7 @@ export function decide(input: DecideInput): Judgement {
   if (!input.byHand) ask('cooldown', cooldown(input));
   if (!input.byHand) ask('budget_spent', budgetSpent(input));
   ask('flap_lock', flapLock(input));
-  ask('too_many_at_once', tooManyAtOnce(input.fleet, input.limits, input.episode));
+  ask('too_many_at_once', tooManyAtOnce(input.fleet, input.limits, input.episode) ?? peerUnderWay(input.group, input.model, input.fleet, input.episode));
   ask('breach_everywhere', breachEverywhere(input));
   ask('no_target', choice.target === null ? `no version to go back to: ${choice.reason}` : null);
   ask('incompatible_target', incompatibleTarget(input, choice.target));

@@ -1,11 +1,11 @@
 import type { Decision } from './decision.ts';
-import type { Episode } from './episode.ts';
+import type { Episode, EpisodeGroup } from './episode.ts';
 
 /** An episode as JSON (API, CLI): the keys of design 7 in that order, then a few of our own. */
 export type EpisodeView = ReturnType<typeof viewEpisode>;
 export type DecisionView = ReturnType<typeof viewDecision>;
 
-/** Keys are fixed: people's scripts read them. Behind `links`: `detail` (how it ended and what to do), `tried_targets`, `refused_targets` (versions that were no target, and why), `pinned` (the plane still holds the target on our account), `notes` (what the rollback leaves for people to do). */
+/** Keys are fixed: people's scripts read them. Behind `links`: `detail` (how it ended and what to do), `tried_targets`, `refused_targets` (versions that were no target, and why), `pinned` (the plane still holds the target on our account), `notes` (what the rollback leaves for people to do), `group` (of models that move in step; `null`: it moves alone). */
 export function viewEpisode(episode: Episode) {
   const { evidence } = episode;
   return {
@@ -46,6 +46,19 @@ export function viewEpisode(episode: Episode) {
     refused_targets: episode.refusedTargets.map(({ version, reason }) => ({ version, reason })),
     pinned: episode.pinned,
     notes: [...(episode.notes ?? [])],
+    group: viewGroup(episode.group),
+  };
+}
+
+function viewGroup(group: EpisodeGroup | undefined) {
+  if (group === undefined) return null;
+  const { name, kind, leader, members, stays } = group;
+  return {
+    name,
+    kind,
+    leader,
+    members: members.map(({ model, episode }) => ({ model, episode })),
+    stays: stays.map(({ model, reason }) => ({ model, reason })),
   };
 }
 

@@ -57,6 +57,20 @@ export type SmokeResult = {
   readonly when: 'staged' | 'serving';
 };
 
+/** The rollback of a group that moves in step, as each of its episodes carries it. */
+export type EpisodeGroup = {
+  readonly name: string;
+  readonly kind: 'together' | 'ordered';
+  /** Episode of the model whose breach began it, or that a person asked for. */
+  readonly leader: string;
+  /** Episodes in the order in which they were listed, the own among them. */
+  readonly members: readonly { readonly model: string; readonly episode: string }[];
+  /** Models of the group that stay, and why. */
+  readonly stays: readonly { readonly model: string; readonly reason: string }[];
+  /** Versions that first served then or later came with the release that is left: no targets for those that follow. ms since 1970; `null`: not known. */
+  readonly releasedMs: number | null;
+};
+
 /** One rollback from decision to end; rebuilt from the journal's events. Times in ms since 1970. */
 export type Episode = {
   readonly id: string;
@@ -101,4 +115,8 @@ export type Episode = {
   /** Without its requests: these may hold secrets and stay in the files. */
   readonly smokeTest: SmokeTest | null;
   readonly controlPlane: string;
+  /** Absent: it moves alone. */
+  readonly group?: EpisodeGroup;
+  /** The target is loaded and tested, and waits for the others of its group; `null` and absent: not yet. */
+  readonly stagedAtMs?: number | null;
 };

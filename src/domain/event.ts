@@ -30,6 +30,7 @@ export type JournalEvent =
           | 'links'
           | 'notes'
           | 'flapLifted'
+          | 'stagedAtMs'
         >
       >;
     }

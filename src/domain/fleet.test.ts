@@ -44,6 +44,40 @@ describe('tooManyAtOnce', () => {
     expect(going).toEqual(['a', 'd']);
   });
 
+  describe('of a group that moves in step', () => {
+    const group = { name: 'checkout', kind: 'together', leader: 'rb_a', members: [], stays: [], releasedMs: null } as const;
+    const ofGroup = (model: string, changes: Partial<Episode> = {}): Episode => open(model, { group, ...changes });
+    const three = [ofGroup('a'), ofGroup('b', { state: 'planned', startedAtMs: null }), ofGroup('c')];
+
+    it('counts all as one rollback', () => {
+      expect(tooManyAtOnce({ ...fleet, open: three }, limits, null)).toBeNull();
+      expect(tooManyAtOnce({ ...fleet, open: [...three, open('d')] }, limits, null)).toBe(
+        '2 rollbacks are under way: a (rb_a) and b (rb_b) and c (rb_c) of group checkout, d (rb_d); max_concurrent_rollbacks: 2',
+      );
+    });
+
+    it('lets all go on that began with the earliest of them, and stops all when others are ahead', () => {
+      const ahead = ['d', 'e'].map((model) => open(model, { startedAtMs: noonMs - 1 }));
+      const behind = ['d', 'e'].map((model) => open(model, { startedAtMs: noonMs + 1 }));
+
+      expect(three.map((own) => tooManyAtOnce({ ...fleet, open: [...three, ...behind] }, limits, own))).toEqual([null, null, null]);
+      expect(three.every((own) => tooManyAtOnce({ ...fleet, open: [...three, ...ahead] }, limits, own) !== null)).toBe(true);
+    });
+
+    it('stops none once the switch of one has begun', () => {
+      const begun = [ofGroup('a', { state: 'watching' }), ofGroup('b')];
+      const others = ['d', 'e'].map((model) => open(model, { state: 'switching' }));
+
+      expect(begun.map((own) => tooManyAtOnce({ ...fleet, open: [...begun, ...others] }, limits, own))).toEqual([null, null]);
+    });
+
+    it('counts none while one of them waits for a person', () => {
+      const waiting = [ofGroup('a', { state: 'pending_approval', startedAtMs: null }), ofGroup('b', { state: 'planned', startedAtMs: null })];
+
+      expect(tooManyAtOnce({ ...fleet, open: waiting }, { ...limits, maxConcurrentRollbacks: 1 }, null)).toBeNull();
+    });
+  });
+
   it('stops none whose switch has begun, also where the limit was lowered meanwhile', () => {
     const all = ['a', 'b', 'c'].map((model) => open(model, { state: 'switching' }));
 

@@ -20,20 +20,24 @@ export function placesFor(limits: Limits, models: number): number {
 }
 
 /**
- * Why another rollback would be too many, `null` when there is room. An episode whose switch has begun keeps its place: half a switch is worse than one too many.
+ * Why another rollback would be too many, `null` when there is room. Episodes of one group that moves in step are one rollback. One whose switch has begun
+ * keeps its place: half a switch is worse than one too many.
  * @param own the episode on whose behalf it is asked again; it stands behind those that are ahead of it only, so that two never stop each other
  */
 export function tooManyAtOnce({ open, models }: Fleet, limits: Limits, own: Episode | null): string | null {
-  if (own !== null && hasBegunToSwitch(own)) return null;
-  const others = open.filter((episode) => episode.id !== own?.id && isUnderWay(episode) && (own === null || isAhead(episode, own)));
+  const rollbacks = Map.groupBy(open, rollbackOf);
+  const mine = own === null ? null : [own, ...open.filter((episode) => rollbackOf(episode) === rollbackOf(own) && episode.id !== own.id)];
+  if (mine?.some(hasBegunToSwitch) === true) return null;
+  const others = [...rollbacks.values()].filter(
+    (episodes) => !mine?.some(({ id }) => id === episodes[0]?.id) && moves(episodes) && (mine === null || isAhead(episodes, mine)),
+  );
   const places = placesFor(limits, models);
   if (others.length < places) return null;
-  const names = others.map(({ model, id }) => `${model} (${id})`).join(', ');
   const limit =
     places < limits.maxConcurrentRollbacks
       ? `max_models_share: ${percent(limits.maxModelsShare)} of ${models} models, so ${places} at once`
       : `max_concurrent_rollbacks: ${limits.maxConcurrentRollbacks}`;
-  return `${others.length} ${others.length === 1 ? 'rollback is' : 'rollbacks are'} under way: ${names}; ${limit}`;
+  return `${others.length} ${others.length === 1 ? 'rollback is' : 'rollbacks are'} under way: ${others.map(nameRollback).join(', ')}; ${limit}`;
 }
 
 /** Which breakers are open, in words; `null`: none. A switch that has begun is carried through. */
@@ -42,8 +46,25 @@ export function breakerOpen({ breakers }: Fleet, own: Episode | null): string | 
   return breakers.map(({ name, sinceMs, detail }) => `${name} breaker open since ${new Date(sinceMs).toISOString()}: ${detail}`).join('; ');
 }
 
+/** Episodes with the same answer are one rollback: that of a group, or their own. */
+function rollbackOf({ id, group }: Episode): string {
+  return group?.leader ?? id;
+}
+
+/** All of a group wait while one of them waits for a person. */
+function moves(episodes: readonly Episode[]): boolean {
+  return episodes.some(isUnderWay) && !episodes.some(({ state }) => state === 'pending_approval');
+}
+
+/** `fraud (rb_…)`, or `fraud (rb_…) and ranker (rb_…) of group checkout` */
+function nameRollback(episodes: readonly Episode[]): string {
+  const names = episodes.map(({ model, id }) => `${model} (${id})`).join(' and ');
+  const group = episodes[0]?.group;
+  return group === undefined ? names : `${names} of group ${group.name}`;
+}
+
 /** One that waits for a person moves nothing, and may wait for long. */
-function isUnderWay(episode: Episode): boolean {
+export function isUnderWay(episode: Episode): boolean {
   return episode.mode === 'enforce' && episode.finishedAtMs === null && episode.state !== 'pending_approval';
 }
 
@@ -52,8 +73,17 @@ export function hasBegunToSwitch({ state }: Episode): boolean {
   return state !== 'pending_approval' && state !== 'planned' && state !== 'staging';
 }
 
-function isAhead(other: Episode, own: Episode): boolean {
-  if (hasBegunToSwitch(other)) return true;
-  const [otherMs, ownMs] = [other.startedAtMs ?? Number.POSITIVE_INFINITY, own.startedAtMs ?? Number.POSITIVE_INFINITY];
-  return otherMs === ownMs ? other.id < own.id : otherMs < ownMs;
+/** Whether the episodes of one rollback come before those of another: the switch that has begun, then whichever started earlier. */
+export function isAhead(others: readonly Episode[], own: readonly Episode[]): boolean {
+  if (others.some(hasBegunToSwitch)) return true;
+  const [otherMs, ownMs] = [startOf(others), startOf(own)];
+  return otherMs === ownMs ? firstId(others) < firstId(own) : otherMs < ownMs;
+}
+
+function startOf(episodes: readonly Episode[]): number {
+  return Math.min(...episodes.map(({ startedAtMs }) => startedAtMs ?? Number.POSITIVE_INFINITY));
+}
+
+function firstId(episodes: readonly Episode[]): string {
+  return episodes.map(({ id }) => id).toSorted()[0] ?? '';
 }

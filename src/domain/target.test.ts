@@ -32,6 +32,19 @@ describe('chooseTarget', () => {
     expect(choice.reason).toContain('5: more than 3 versions back (max_depth)');
   });
 
+  it('passes over what came with the release that the group leaves, unless it is named or vouched for', () => {
+    const ledger = [aLedgerEntry('8', { firstSeenMs: noonMs, lastServedMs: noonMs }), aLedgerEntry('7', { firstSeenMs: noonMs - 1, lastServedMs: noonMs - 1 })];
+    const vouched = aPolicy({ knownGood: { minAgeMs: 1, minRequests: 1, backfillMs: 0, versions: ['8'] } });
+
+    expect(chooseTarget(input({ ledger, servedBeforeMs: noonMs }))).toMatchObject({
+      target: '7',
+      refused: [{ version: '8', reason: 'it came with the release that the group leaves: it first served at 2026-11-22T12:00:00.000Z' }],
+    });
+    expect(chooseTarget(input({ ledger })).target).toBe('8');
+    expect(chooseTarget(input({ ledger, servedBeforeMs: noonMs, policy: vouched })).target).toBe('8');
+    expect(chooseTarget(input({ ledger, servedBeforeMs: noonMs, policy: aPolicy({ to: { kind: 'version', version: '8' } }) })).target).toBe('8');
+  });
+
   it('takes a version vouched for by hand without a record, but not when it is quarantined', () => {
     const policy = aPolicy({ knownGood: { minAgeMs: 1, minRequests: 1, backfillMs: 0, versions: ['4'] } });
     const quarantine = [{ model: 'fraud', version: '4', sinceMs: 0, untilMs: noonMs + 1, reason: 'bad', by: 'ada' }];

@@ -17,6 +17,8 @@ export type TargetInput = {
   readonly tried: readonly string[];
   /** Versions to pass over because they cannot take today's requests, with what differs. Default: none. */
   readonly incompatible?: ReadonlyMap<string, string>;
+  /** The version must have served before then, since what came later came with the release that its group leaves; ms since 1970. Default: any time will do. */
+  readonly servedBeforeMs?: number | null;
   readonly nowMs: number;
 };
 
@@ -89,8 +91,16 @@ function refuse(candidate: Candidate, input: TargetInput): string | null {
   const difference = input.incompatible?.get(version);
   if (difference !== undefined) return `it cannot take today's requests: ${difference}`;
   if (candidate.named) return null;
+  const firstSeenMs = entryOf(input, version)?.firstSeenMs ?? null;
+  if (isOfRelease(firstSeenMs, input.servedBeforeMs ?? null) && !input.policy.knownGood.versions.includes(version))
+    return `it came with the release that the group leaves: it first served at ${new Date(firstSeenMs ?? 0).toISOString()}`;
   const record = isKnownGood(entryOf(input, version), version, input.policy.knownGood);
   return record.good ? null : record.reason;
+}
+
+/** A version that was there before the release goes with what the group goes back to. */
+function isOfRelease(firstSeenMs: number | null, releasedMs: number | null): boolean {
+  return firstSeenMs !== null && releasedMs !== null && firstSeenMs >= releasedMs;
 }
 
 function isFailing(verdict: Verdict): boolean {

@@ -143,7 +143,8 @@ describe('the queries', () => {
         }
        ],
        "pinned": true,
-       "notes": []
+       "notes": [],
+       "group": null
       }"
     `);
   });

@@ -12,6 +12,7 @@ import { type Calendar, emptyCalendar } from '../../src/domain/calendar.ts';
 import type { Episode } from '../../src/domain/episode.ts';
 import { defaultLimits, type Limits } from '../../src/domain/limits.ts';
 import type { Model } from '../../src/domain/model.ts';
+import type { ModelGroup } from '../../src/domain/model-group.ts';
 import type { ControlPlane, Journal, Leadership, Log, SmokeRunner, Source } from '../../src/domain/ports.ts';
 import type { Rule } from '../../src/domain/rule.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
@@ -57,6 +58,7 @@ export type StageOptions = {
   readonly forceDryRun?: boolean;
   readonly limits?: Limits;
   readonly calendar?: Calendar;
+  readonly modelGroups?: readonly ModelGroup[];
   /** Default: it leads alone. */
   readonly leadership?: Leadership;
   /** Default: {@link FakeTeller}. All it tells goes to the receiver `oncall`. */
@@ -103,6 +105,7 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
         rules: [aRule({ id: `${name}/ErrorsHigh`, group: name, model: name })],
       })),
     ],
+    modelGroups: options.modelGroups ?? [],
     sources: new Map<string, Source>([['prom', options.source], ...Object.entries(options.sources ?? {})]),
     planes,
     observer: new Observer({ planes, clock: options.clock, log: silentLog, health }),

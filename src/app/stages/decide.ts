@@ -3,6 +3,7 @@ import type { Decision } from '../../domain/decision.ts';
 import { formatDuration } from '../../domain/duration.ts';
 import type { Episode, Evidence, Trigger } from '../../domain/episode.ts';
 import type { Model, RollbackPolicy } from '../../domain/model.ts';
+import { groupOf } from '../../domain/model-group.ts';
 import type { Observation } from '../../domain/observation.ts';
 import type { Leadership } from '../../domain/ports.ts';
 import { longestWindowMs, type Rule } from '../../domain/rule.ts';
@@ -33,6 +34,8 @@ export type DecideSubject = {
   readonly episode: Episode | null;
   /** Versions known not to take today's requests, with what differs. Default: none. */
   readonly incompatible?: ReadonlyMap<string, string>;
+  /** Set for one that follows another of its group: its target must have served before then. */
+  readonly servedBeforeMs?: number | null;
 };
 
 /** Asks the guards with everything the memory knows of the model. */
@@ -58,6 +61,8 @@ export function judgeGuards(subject: DecideSubject, context: DecideContext): Jud
     freezes: runtime.calendar.freezes(subject.model.name, nowMs),
     isOutside: !runtime.calendar.isWithin(subject.policy.activeTimeIntervals, nowMs),
     fleet: { models: runtime.models.size, open: memory.openEpisodes(), breakers: fleet.open },
+    group: groupOf(runtime.modelGroups, subject.model.name),
+    servedBeforeMs: subject.servedBeforeMs ?? null,
     episode: subject.episode,
   });
 }
