@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createMlflowSource } from '../../src/adapters/sources/mlflow/index.ts';
 import { mlflowSchema } from '../../src/adapters/sources/mlflow/schema.ts';
 import { createPrometheusSource } from '../../src/adapters/sources/prometheus/index.ts';
@@ -6,9 +6,11 @@ import { prometheusSchema } from '../../src/adapters/sources/prometheus/schema.t
 import type { Answer, Question } from '../../src/domain/measurement.ts';
 import type { Source } from '../../src/domain/ports.ts';
 import { FakeClock } from '../support/fake-clock.ts';
-import { anyDamages, type Damage, damaged, forAll } from '../support/fuzz.ts';
-import { answerInProcess } from '../support/in-process-http.ts';
+import { answerIn, anyDamages, type Damage, damaged, forAll } from '../support/fuzz.ts';
+import { answerBy } from '../support/in-memory-http.ts';
 import { recordingLog } from '../support/recording-log.ts';
+
+vi.mock('../../src/adapters/http/client.ts', async () => await import('../support/in-memory-http.ts'));
 
 const ever = new AbortController().signal;
 const atMs = Date.UTC(2026, 10, 22, 12);
@@ -22,7 +24,7 @@ let prometheus: Source;
 let mlflow: Source;
 
 beforeAll(() => {
-  owned.use(answerInProcess(({ url }) => ({ body: bodyOf(url.pathname) })));
+  answerBy((_method, url) => ({ body: bodyOf(new URL(url).pathname) }));
   prometheus = createPrometheusSource(prometheusSchema.parse({ url: 'http://prometheus.test:9090' }), deps);
   mlflow = createMlflowSource(mlflowSchema.parse({ url: 'http://mlflow.test:5000', refresh: '1s' }), deps);
   owned.defer(async () => await prometheus.close());
@@ -102,12 +104,12 @@ describe('the prometheus source, given any answer', () => {
     });
   };
 
-  it('reads no number out of a broken one', async () => await cases(good, {}, 400));
-  it('reads no bucket out of a broken one', async () => await cases(buckets, { kind: 'buckets' }, 200));
-  it('takes what objects inherit for no label', async () => await cases(good, { kind: 'gauge', versionLabel: 'constructor' }, 100));
+  it('reads no number out of a broken one', async () => await cases(good, {}, 1_000));
+  it('reads no bucket out of a broken one', async () => await cases(buckets, { kind: 'buckets' }, 400));
+  it('takes what objects inherit for no label', async () => await cases(good, { kind: 'gauge', versionLabel: 'constructor' }, 200));
 
   it('reads no element of an expression out of a broken one', async () => {
-    await forAll(anyDamages, 200, async (damages) => {
+    await forAll(anyDamages, 400, async (damages) => {
       const given = damaged(good, damages);
       bodyOf = () => JSON.stringify(given);
 
@@ -139,8 +141,8 @@ describe('the mlflow source, given any answers', () => {
     'runs/search': { runs: [run('r2', 0.91, 1_790_000_100_000)] },
     'logged-models/m-1': { model: { data: { metrics: [{ key: 'accuracy', run_id: 'r1', timestamp: 1_790_000_000_000 }] } } },
   };
-  const ask = async (answers: Readonly<Record<string, unknown>>, model: string): Promise<Answer | undefined> => {
-    bodyOf = (path) => JSON.stringify(answers[path.replace('/api/2.0/mlflow/', '')] ?? {});
+  const ask = async (answers: unknown, model: string): Promise<Answer | undefined> => {
+    bodyOf = (path) => JSON.stringify(answerIn(answers, path.replace('/api/2.0/mlflow/', '')) ?? {});
     return (await mlflow.askQuality?.([{ id: 'q', model, metric: 'accuracy', versions: ['7'] }], atMs, ever))?.get('q');
   };
 
@@ -152,7 +154,7 @@ describe('the mlflow source, given any answers', () => {
 
   it('reads no metric out of broken ones', async () => {
     let turn = 0;
-    await forAll(anyDamages, 200, async (damages) => {
+    await forAll(anyDamages, 2_000, async (damages) => {
       const given = damaged(good, damages);
       turn += 1;
 
@@ -160,7 +162,7 @@ describe('the mlflow source, given any answers', () => {
 
       if (answer?.kind === 'error') return;
       const value = answer?.kind === 'quality' ? answer.values.get('7')?.value : undefined;
-      const numbers = JSON.stringify(given).matchAll(/-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g);
+      const numbers = (JSON.stringify(given) ?? '').matchAll(/-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g);
       const isWritten = value === null || (typeof value === 'number' && (!Number.isFinite(value) || [...numbers].some(([number]) => Number(number) === value)));
       if (!isWritten) throw new Error(`${String(value)} stands in no answer`);
     });

@@ -12,14 +12,7 @@ import { annotationVariables, parseTemplate, renderTemplate, smokeVariables } fr
 import { renderUrl, UrlTemplateError, urlTemplateFault } from '../../src/domain/url-template.ts';
 import { parseRuleFile } from '../../src/rulefile/parse.ts';
 import { checkPromql } from '../../src/rulefile/promql.ts';
-import { anyJson, anyText, forAll } from '../support/fuzz.ts';
-
-/** A text put together from words of a language and from anything else. */
-function textOf(...words: readonly string[]): fc.Arbitrary<string> {
-  return fc
-    .array(fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...words) }, { weight: 1, arbitrary: anyText }), { maxLength: 14 })
-    .map((parts) => parts.join(''));
-}
+import { anyJson, anyText, forAll, textOf } from '../support/fuzz.ts';
 
 /** A place in a text lies in it, or right behind its end. */
 function expectInside(text: string, { offset, length }: { readonly offset: number; readonly length: number }): void {
@@ -335,7 +328,7 @@ describe('model lists of TensorFlow Serving', () => {
       'versions: ',
       'version_labels ',
     ];
-    await forAll(textOf(...words), 1_500, (text) => {
+    await forAll(textOf(...words), 1_600, (text) => {
       try {
         fromText(ModelServerConfigSchema, text, 'models.config');
       } catch (error) {

@@ -43,16 +43,30 @@ const hostileTexts: readonly string[] = [
   'a'.repeat(3_000),
 ];
 
+/** Any code points. fast-check's own unit `binary` makes a table of them all first, which takes a second. */
+const anyCodePoints: fc.Arbitrary<string> = fc
+  .array(fc.oneof(fc.nat({ max: 0xff }), fc.nat({ max: 0xffff }), fc.nat({ max: 0x10ffff })), { maxLength: 12 })
+  .map((codes) => String.fromCodePoint(...codes));
+
 /** A text from outside. */
 export const anyText: fc.Arbitrary<string> = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom(...hostileTexts) },
   { weight: 1, arbitrary: fc.string({ maxLength: 12 }) },
-  { weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 12 }) },
+  { weight: 1, arbitrary: anyCodePoints },
 );
+
+/** A text put together from words of a language and from anything else. */
+export function textOf(...words: readonly string[]): fc.Arbitrary<string> {
+  return fc
+    .array(fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...words) }, { weight: 1, arbitrary: anyText }), { maxLength: 14 })
+    .map((parts) => parts.join(''));
+}
+
+const tooLarge = '\ue0001e999';
 
 const anyScalar: fc.Arbitrary<unknown> = fc.oneof(
   anyText,
-  fc.constantFrom<unknown>(null, true, false, 0, -1, 1, 0.5, 101, 2 ** 31, 2 ** 53, -(2 ** 53), 1e308, 5e-324, -0, [], {}),
+  fc.constantFrom<unknown>(null, true, tooLarge, false, 0, -1, 1, 0.5, 101, 2 ** 31, 2 ** 53, -(2 ** 53), 1e308, 5e-324, -0, [], {}),
   fc.integer(),
   fc.double({ noNaN: true, noDefaultInfinity: true }),
 );
@@ -67,51 +81,99 @@ export const anyJson: fc.Arbitrary<unknown> = fc.letrec<{ value: unknown }>((tie
   ),
 })).value;
 
-/** A change to a document: at one of its places. */
-export type Damage = { readonly at: number; readonly how: 'replace' | 'drop' | 'rename' | 'double' | 'retype'; readonly value: unknown; readonly name: string };
+/** The text of a document, in which a number too large for a double stands for each `tooLarge`: the one number of a JSON text that reads as none. */
+export function jsonOf(document: unknown): string {
+  return JSON.stringify(document).replaceAll(JSON.stringify(tooLarge), '1e999');
+}
 
-const anyDamage: fc.Arbitrary<Damage> = fc.record({
-  at: fc.nat({ max: 1_000_000 }),
-  how: fc.constantFrom('replace', 'replace', 'drop', 'rename', 'double', 'retype'),
-  value: anyJson,
-  name: anyText,
-});
+/** What a map of answers, damaged or no map at all, says to one call. */
+export function answerIn(answers: unknown, call: string): unknown {
+  return typeof answers === 'object' && answers !== null && Object.hasOwn(answers, call) ? (answers as Record<string, unknown>)[call] : undefined;
+}
+
+/** A change to a document: at one of its places. */
+export type Damage = { readonly at: number } & (
+  | { readonly how: 'drop' | 'double' | 'retype' }
+  | { readonly how: 'rename'; readonly name: string }
+  | { readonly how: 'replace'; readonly value: unknown }
+);
+
+const at = fc.nat({ max: 1_000_000 });
+const anyDamage: fc.Arbitrary<Damage> = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ at, how: fc.constantFrom('drop' as const, 'double' as const, 'retype' as const) }) },
+  { weight: 1, arbitrary: fc.record({ at, how: fc.constant('rename' as const), name: anyText }) },
+  { weight: 2, arbitrary: fc.record({ at, how: fc.constant('replace' as const), value: anyJson }) },
+);
 
 /** One to three changes. */
 export const anyDamages: fc.Arbitrary<readonly Damage[]> = fc.array(anyDamage, { minLength: 1, maxLength: 3 });
 
-type Place = { readonly parent: Record<string, unknown> | unknown[]; readonly key: string };
+/** How many places a document has; what is shared by many is counted once. */
+const counted = new WeakMap<object, number>();
 
-function placesIn(value: unknown, found: Place[]): Place[] {
-  if (typeof value !== 'object' || value === null) return found;
-  for (const key of Object.keys(value)) {
-    found.push({ parent: value as Place['parent'], key });
-    placesIn((value as Record<string, unknown>)[key], found);
-  }
-  return found;
+function placesIn(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const known = counted.get(value);
+  if (known !== undefined) return known;
+  const items = Object.values(value);
+  const places = items.reduce<number>((sum, item) => sum + placesIn(item), items.length);
+  counted.set(value, places);
+  return places;
 }
 
-/** A copy of a good document with some of its places changed. */
+/** A good document with some of its places changed. It stays as it is: what changed is copied, the rest is shared. */
 export function damaged<Document>(document: Document, damages: readonly Damage[]): Document {
-  const root: { document: unknown } = { document: structuredClone(document) };
-  for (const { at, how, value, name } of damages) {
-    const places = placesIn(root, []);
-    const place = places[at % places.length];
-    if (place !== undefined) damage(place, how, value, name);
+  let root: { readonly document: unknown } = { document };
+  for (const damage of damages) {
+    const places = placesIn(root);
+    if (places > 0) root = withDamage(root, damage.at % places, damage);
   }
   return root.document as Document;
 }
 
-function damage({ parent, key }: Place, how: Damage['how'], value: unknown, name: string): void {
-  const before = (parent as Record<string, unknown>)[key];
-  if (how === 'drop' || how === 'rename') {
-    if (Array.isArray(parent)) parent.splice(Number(key), 1);
-    else delete parent[key];
+/** @param at counts the places of `parent`, each before those inside it */
+function withDamage<Parent extends object>(parent: Parent, at: number, damage: Damage): Parent {
+  const copy = (Array.isArray(parent) ? [...(parent as unknown[])] : copyOf(parent)) as Parent;
+  let left = at;
+  for (const [key, item] of Object.entries(parent) as [string, unknown][]) {
+    if (left === 0) {
+      change(copy, key, item, damage);
+      return copy;
+    }
+    left -= 1;
+    const inside = placesIn(item);
+    if (left < inside) {
+      put(copy, key, withDamage(item as object, left, damage));
+      return copy;
+    }
+    left -= inside;
   }
-  if (how === 'rename' && !Array.isArray(parent)) put(parent, name, before);
-  if (how === 'double' && Array.isArray(parent)) parent.splice(Number(key), 0, structuredClone(before));
-  if (how === 'replace') put(parent as Record<string, unknown>, key, value);
-  if (how === 'retype') put(parent as Record<string, unknown>, key, retyped(before));
+  return copy;
+}
+
+function copyOf(object: object): object {
+  const copy = {};
+  for (const [key, value] of Object.entries(object)) put(copy, key, value);
+  return copy;
+}
+
+function change(parent: object, key: string, before: unknown, damage: Damage): void {
+  switch (damage.how) {
+    case 'drop':
+    case 'rename':
+      if (Array.isArray(parent)) parent.splice(Number(key), 1);
+      else Reflect.deleteProperty(parent, key);
+      if (damage.how === 'rename' && !Array.isArray(parent)) put(parent, damage.name, before);
+      break;
+    case 'double':
+      if (Array.isArray(parent)) parent.splice(Number(key), 0, before);
+      break;
+    case 'retype':
+      put(parent, key, retyped(before));
+      break;
+    case 'replace':
+      put(parent, key, damage.value);
+  }
 }
 
 function retyped(value: unknown): unknown {
@@ -121,8 +183,9 @@ function retyped(value: unknown): unknown {
 }
 
 /** As JSON.parse does it: `__proto__` becomes a key like any other. */
-function put(object: Record<string, unknown>, key: string, value: unknown): void {
-  Object.defineProperty(object, key, { value, enumerable: true, writable: true, configurable: true });
+function put(object: object, key: string, value: unknown): void {
+  if (key === '__proto__') Object.defineProperty(object, key, { value, enumerable: true, writable: true, configurable: true });
+  else (object as Record<string, unknown>)[key] = value;
 }
 
 /**
@@ -139,13 +202,16 @@ export async function forAll<Case>(
   await fc.assert(
     fc.asyncProperty(arbitrary, async (value) => {
       await holds(value);
-      const after = inherited();
-      if (after !== before) throw new Error(`what all objects inherit was changed: ${after}`);
+      if (inherited() !== before)
+        throw new Error(`what all objects inherit was changed: ${prototypes.map((each) => Reflect.ownKeys(each).map(String).join()).join('; ')}`);
     }),
     { numRuns: Math.ceil(cases * fuzzRuns), examples: examples.map((example): [Case] => [example]) },
   );
 }
 
-function inherited(): string {
-  return [Object.prototype, Array.prototype, String.prototype, Function.prototype].map((prototype) => Reflect.ownKeys(prototype).map(String).join()).join('; ');
+const prototypes = [Object.prototype, Array.prototype, String.prototype, Function.prototype];
+
+/** How many properties they have in all. */
+function inherited(): number {
+  return prototypes.reduce<number>((sum, prototype) => sum + Reflect.ownKeys(prototype).length, 0);
 }

@@ -62,11 +62,10 @@ export function mutableImages(template: PodTemplate): string[] {
 /** What names the version of this template; the hash where it says nothing. */
 export function versionOf(template: PodTemplate, from: VersionFrom, hash: string): string {
   if (from === 'pod_template_hash') return hash;
-  if (typeof from === 'object' && 'label' in from) return lookUp(template.metadata?.labels ?? {}, from.label) ?? hash;
+  if (typeof from === 'object' && 'label' in from) return lookUp(template.metadata?.labels ?? {}, from.label) || hash;
   const wanted = typeof from === 'object' ? from.image_tag : null;
   const image = template.spec.containers.find(({ name }) => wanted === null || name === wanted)?.image ?? '';
-  const digest = image.split('@')[1];
-  return digest ?? (tagOf(image) === '' ? hash : tagOf(image));
+  return image.split('@')[1] || tagOf(image) || hash;
 }
 
 /** `''` without one. A port of the registry is none. */

@@ -51,5 +51,5 @@ export function versionNames({ versions, version_pattern: pattern }: VersionName
     return { versionOf: (name) => byName.get(name) ?? name, nameOf: (version) => lookUp(versions, version) ?? null, named: Object.keys(versions) };
   }
   if (pattern === undefined) return { versionOf: (name) => name, nameOf: (version) => version, named: [] };
-  return { versionOf: (name) => captureOf(pattern, name) ?? name, nameOf: () => null, named: [] };
+  return { versionOf: (name) => captureOf(pattern, name) || name, nameOf: () => null, named: [] };
 }

@@ -12,9 +12,9 @@ const ownerReference = z.object({ apiVersion: z.string(), kind: z.string(), name
 
 /** `metadata` of a stored object, as far as it is used. */
 export const objectMeta = z.object({
-  name: z.string(),
+  name: z.string().min(1),
   namespace: z.string().optional(),
-  uid: z.string(),
+  uid: z.string().min(1),
   resourceVersion: z.string(),
   /** Moves with the spec; Services have none. */
   generation: z.number().optional(),

@@ -69,7 +69,7 @@ export function revisionOf(set: ReplicaSet): number {
 }
 
 export function hashOf(set: ReplicaSet): string {
-  return lookUp(set.metadata.labels ?? {}, hashLabel) ?? set.metadata.uid;
+  return lookUp(set.metadata.labels ?? {}, hashLabel) || set.metadata.uid;
 }
 
 /** Whether the controller has looked at the spec as it now stands; with a workload, also at that. */

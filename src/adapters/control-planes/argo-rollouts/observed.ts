@@ -140,7 +140,7 @@ function sharesOf({ spec, status }: Rollout, sets: readonly ReplicaSet[], versio
   const byVersion = new Map<string, number>();
   for (const [hash, part] of parts) {
     // An experiment's pods are of no ReplicaSet of the Rollout.
-    const version = versionBy.get(hash) ?? hash;
+    const version = versionBy.get(hash) ?? (hash === '' ? 'unknown' : hash);
     if (part > 0) byVersion.set(version, (byVersion.get(version) ?? 0) + part);
   }
   const all = [...byVersion.values()].reduce((sum, part) => sum + part, 0);

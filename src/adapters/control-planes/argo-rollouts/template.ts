@@ -34,6 +34,7 @@ export function originalTemplate(set: ReplicaSet): PodTemplate {
  * @param preferred of several ReplicaSets with the same template this one
  */
 export function hashByTemplate(template: unknown, sets: readonly ReplicaSet[], preferred: string): string | null {
+  if (template === undefined || template === null) return null;
   const wanted = canonicalJson(withoutNothing(template));
   const alike = sets.filter((set) => canonicalJson(originalTemplate(set)) === wanted).map(hashOf);
   return alike.includes(preferred) ? preferred : (alike[0] ?? null);

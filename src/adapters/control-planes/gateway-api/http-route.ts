@@ -28,10 +28,10 @@ type Condition = z.output<typeof condition>;
 const backendRef = z.looseObject({
   group: z.string().optional(),
   kind: z.string().optional(),
-  name: z.string(),
+  name: z.string().min(1),
   namespace: z.string().optional(),
   port: z.number().optional(),
-  weight: z.number().optional(),
+  weight: z.int().min(0).optional(),
 });
 
 const httpRoute = z.object({

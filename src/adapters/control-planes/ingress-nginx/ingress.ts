@@ -3,7 +3,7 @@ import { lookUp } from '../../../domain/lookup.ts';
 import { type KubernetesObject, objectMeta } from '../../kubernetes/object.ts';
 import { parseObject } from '../../kubernetes/parse-object.ts';
 
-const service = z.object({ name: z.string(), port: z.object({ name: z.string().optional(), number: z.number().optional() }).optional() });
+const service = z.object({ name: z.string().min(1), port: z.object({ name: z.string().optional(), number: z.number().optional() }).optional() });
 
 const ingressSchema = z.object({
   metadata: objectMeta,

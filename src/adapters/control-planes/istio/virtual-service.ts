@@ -6,8 +6,8 @@ import type { Route } from '../weighted-route-plane.ts';
 import type { IstioKeys } from './schema.ts';
 
 const routeDestination = z.looseObject({
-  destination: z.looseObject({ host: z.string(), subset: z.string().optional(), port: z.object({ number: z.number().optional() }).optional() }),
-  weight: z.number().optional(),
+  destination: z.looseObject({ host: z.string().min(1), subset: z.string().min(1).optional(), port: z.object({ number: z.number().optional() }).optional() }),
+  weight: z.int().min(0).optional(),
 });
 type RouteDestination = z.output<typeof routeDestination>;
 

@@ -9,14 +9,16 @@ export function seeKnative(isvc: InferenceService, revisions: readonly Revision[
   const carried = new Map(revisions.map((revision) => [revision.metadata.name, versionOf(revision, names)]));
   const nameOf = (revision: string): string => carried.get(revision) ?? revision;
   const traffic = isvc.status?.components?.predictor?.traffic ?? [];
-  const weights = traffic.flatMap(({ revisionName, percent }) => (revisionName === undefined ? [] : [{ version: nameOf(revisionName), weight: percent ?? 0 }]));
+  const weights = traffic.flatMap(({ revisionName, percent }) =>
+    revisionName === undefined || revisionName === '' ? [] : [{ version: nameOf(revisionName), weight: percent ?? 0 }],
+  );
   const versions = revisions.map((revision): VersionObservation => ({ id: nameOf(revision.metadata.name), ...stateOf(revision) }));
   return { versions: bestOf(versions), serving: sharesOf(weights), config: truthOfKnative(isvc, revisions, names, nameOf), names: Object.fromEntries(carried) };
 }
 
 function versionOf(revision: Revision, names: ArtifactNames): string {
   const uri = revision.metadata.annotations?.[sourceUriAnnotation];
-  return uri === undefined ? revision.metadata.name : (names.versionOf(uri) ?? uri);
+  return uri === undefined || uri === '' ? revision.metadata.name : (names.versionOf(uri) ?? uri);
 }
 
 /** `Active: False` is no fault: a revision without traffic is scaled to zero and comes back when it is asked. */

@@ -18,18 +18,20 @@ const metadata = z.object({
 const condition = z.object({ type: z.string(), status: z.string(), reason: z.string().optional(), message: z.string().optional() });
 export type Condition = z.output<typeof condition>;
 
+const percent = z.int().min(0).max(100);
+
 /** `model` or a framework's own key holds the artifact. */
-const predictor = z.looseObject({ name: z.string().optional(), canaryTrafficPercent: z.number().optional() });
+const predictor = z.looseObject({ name: z.string().optional(), canaryTrafficPercent: percent.optional() });
 export type Predictor = z.output<typeof predictor>;
 
-const canary = z.looseObject({ predictor, trafficPercent: z.number().default(0) });
+const canary = z.looseObject({ predictor, trafficPercent: percent.default(0) });
 
 const component = z.object({
   latestReadyRevision: z.string().optional(),
   latestCreatedRevision: z.string().optional(),
   previousRolledoutRevision: z.string().optional(),
   latestRolledoutRevision: z.string().optional(),
-  traffic: z.array(z.object({ revisionName: z.string().optional(), latestRevision: z.boolean().optional(), percent: z.number().optional() })).optional(),
+  traffic: z.array(z.object({ revisionName: z.string().optional(), latestRevision: z.boolean().optional(), percent: percent.optional() })).optional(),
 });
 
 export const inferenceService = z.object({
@@ -81,7 +83,9 @@ export type ReplicaSet = z.output<typeof replicaSet>;
 
 export const httpRoute = z.object({
   metadata,
-  spec: z.object({ rules: z.array(z.object({ backendRefs: z.array(z.object({ name: z.string(), weight: z.number().default(1) })).optional() })).optional() }),
+  spec: z.object({
+    rules: z.array(z.object({ backendRefs: z.array(z.object({ name: z.string(), weight: z.int().min(0).default(1) })).optional() })).optional(),
+  }),
   status: z.object({ parents: z.array(z.object({ conditions: z.array(condition).optional() })).optional() }).optional(),
 });
 export type HttpRoute = z.output<typeof httpRoute>;

@@ -41,7 +41,7 @@ function weightsOf(route: HttpRoute | null, stableName: string): ReadonlyMap<str
 }
 
 function versionNamed(uri: string | undefined, names: ArtifactNames): string {
-  return uri === undefined ? '?' : (names.versionOf(uri) ?? uri);
+  return uri === undefined || uri === '' ? '?' : (names.versionOf(uri) ?? uri);
 }
 
 function templateVersion(deployment: Deployment, names: ArtifactNames): string {

@@ -37,7 +37,7 @@ export function revisionOf(set: ReplicaSet): number {
 }
 
 export function hashOf(set: ReplicaSet): string {
-  return lookUp(set.metadata.labels ?? {}, hashLabel) ?? lookUp(set.spec.template.metadata?.labels ?? {}, hashLabel) ?? set.metadata.uid;
+  return lookUp(set.metadata.labels ?? {}, hashLabel) || lookUp(set.spec.template.metadata?.labels ?? {}, hashLabel) || set.metadata.uid;
 }
 
 /** A ReplicaSet's template as a Deployment would have it: without the label its controller adds. */

@@ -235,7 +235,9 @@ function isReady(pod: Pod): boolean {
 function coloursOf(found: readonly z.output<typeof colourSchema>[], present: readonly Pod[], label: string): Colour[] {
   const versionIn = ({ spec }: (typeof found)[number]): string | undefined => lookUp(spec.template.metadata.labels, label);
   const versions = new Set(
-    [...found.map(versionIn), ...present.map((pod) => lookUp(pod.metadata.labels ?? {}, label))].filter((version) => version !== undefined),
+    [...found.map(versionIn), ...present.map((pod) => lookUp(pod.metadata.labels ?? {}, label))].filter(
+      (version): version is string => version !== undefined && version !== '',
+    ),
   );
   return [...versions].toSorted().map((version): Colour => {
     const [only, ...others] = found.filter((deployment) => versionIn(deployment) === version);

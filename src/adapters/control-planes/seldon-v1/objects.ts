@@ -10,9 +10,12 @@ const metadata = z.object({
   annotations: z.record(z.string(), z.string()).optional(),
 });
 
+/** Of one destination among others; the API servers' schemas have none below 0. */
+const weight = z.int().min(0).optional();
+
 /** A predictor is taken off the list and put back whole, so all of it is kept. */
 const predictor = z.looseObject({
-  name: z.string(),
+  name: z.string().min(1),
   traffic: z.number().optional(),
   shadow: z.boolean().optional(),
   annotations: z.record(z.string(), z.string()).optional(),
@@ -44,9 +47,7 @@ export type Deployment = z.output<typeof deployment>;
 export const virtualService = z.object({
   metadata,
   spec: z.object({
-    http: z
-      .array(z.object({ route: z.array(z.object({ destination: z.object({ subset: z.string().optional() }), weight: z.number().optional() })).optional() }))
-      .optional(),
+    http: z.array(z.object({ route: z.array(z.object({ destination: z.object({ subset: z.string().min(1).optional() }), weight })).optional() })).optional(),
   }),
 });
 export type VirtualService = z.output<typeof virtualService>;
@@ -55,8 +56,8 @@ export const mapping = z.object({
   metadata,
   spec: z.object({
     prefix: z.string(),
-    service: z.string(),
-    weight: z.number().optional(),
+    service: z.string().min(1),
+    weight,
     grpc: z.boolean().optional(),
     shadow: z.boolean().optional(),
   }),

@@ -40,7 +40,7 @@ function ambassadorTables(sdep: SeldonDeployment, mappings: readonly Mapping[]):
     if (spec.shadow === true) continue;
     const service = spec.service.replace(/^\w+:\/\//, '').split(/[.:]/)[0] ?? '';
     // A Mapping that leads to a predictor which is no longer on the list still routes: it is shown under its Service's name.
-    const version = predictors.get(service) ?? service.replace(`${sdep.metadata.name}-`, '');
+    const version = predictors.get(service) ?? (service.replace(`${sdep.metadata.name}-`, '') || spec.service);
     const key = `${spec.grpc === true ? 'grpc' : 'rest'} ${spec.prefix}`;
     tables.set(key, [...(tables.get(key) ?? []), { version, weight: spec.weight ?? null }]);
   }

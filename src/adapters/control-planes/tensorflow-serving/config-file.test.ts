@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { fuzzRuns } from '../../../../test/support/fuzz-runs.ts';
 import { editConfigFile, parseConfigFile, replaceFile, writeObstacle } from './config-file.ts';
 import { type ModelState, specific, stateOf } from './model-state.ts';
 
@@ -113,7 +114,7 @@ describe('the edit of a config file', () => {
           labels: { ...last.labels },
         });
       }),
-      { numRuns: 300 },
+      { numRuns: 300 * fuzzRuns },
     );
   });
 
