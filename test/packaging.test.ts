@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -75,6 +75,16 @@ describe('the package', () => {
     expect(execFileSync(process.execPath, [main, 'version'], { cwd: tmpdir(), encoding: 'utf8' })).toContain(manifest.version);
   });
 
+  it('loads neither web server nor page to check rules', () => {
+    const listing = `import { registerHooks } from 'node:module';
+      registerHooks({ resolve: (name, context, next) => { const found = next(name, context); process.stderr.write(found.url + '\\n'); return found; } });`;
+    const args = ['--import', `data:text/javascript,${encodeURIComponent(listing)}`, main, 'check', 'rules', 'rules/fraud-detector.yaml'];
+    const { status, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: 'utf8' });
+
+    expect([status, stderr.includes('/node_modules/yaml/')]).toEqual([0, true]);
+    expect(stderr.split('\n').filter((url) => /\/node_modules\/(?:fastify|preact|htm)|\/src\/web\/(?:server|page)/.test(url))).toEqual([]);
+  });
+
   it('gives others the detector, and its types', () => {
     writeFileSync(path.join(folder, 'package.json'), read('package.json'));
     const script = path.join(folder, 'own-streams.mjs');
@@ -90,6 +100,12 @@ describe('the package', () => {
 
     expect(files.filter((file) => file.startsWith('dist/test/support/tensorflow-serving/') && file.endsWith('.js')).length).toBeGreaterThan(5);
     expect(files.filter((file) => /\.test\.|fake-clock|\/fixtures\//.test(file))).toEqual([]);
+  });
+
+  it('holds style and script of the page', () => {
+    const folder = path.join('src', 'web', 'page', 'assets');
+
+    expect(readdirSync(path.join(path.dirname(main), 'web', 'page', 'assets'))).toEqual(readdirSync(path.join(root, folder)));
   });
 
   it('packs what people read and what editors complete from', () => {

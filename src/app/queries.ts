@@ -70,8 +70,9 @@ export class AppQueries implements Queries {
     return await this.#app.memory.journal.decisions(filter);
   }
 
-  async rules(): Promise<readonly RuleGroupView[]> {
-    return this.#app.runtime.groups.map((group) => ({
+  async rules(model?: string): Promise<readonly RuleGroupView[]> {
+    const groups = this.#app.runtime.groups.filter((group) => model === undefined || group.model === model);
+    return groups.map((group) => ({
       name: group.name,
       file: group.rules[0]?.place.file ?? '',
       model: group.model,

@@ -1,37 +1,22 @@
+import { formatAge } from '../domain/duration.ts';
 import type { DecisionView, EpisodeView } from '../domain/episode-view.ts';
+import { stateMark, type Tone } from '../domain/state-mark.ts';
 import { percent } from '../domain/words.ts';
 import type { AlertView, ModelView, NamedPartView, PartView, StatusView, VersionView } from '../web/api.ts';
-import { type Column, formatAge, type Style } from './table.ts';
+import type { Column, Style } from './table.ts';
 
-/** Glyph and word of a state, and its colour: never colour alone. */
-const marks: Readonly<Record<string, readonly [glyph: string, style: Style]>> = {
-  ok: ['✔', 'green'],
-  success: ['✔', 'green'],
-  succeeded: ['✔', 'green'],
-  passed: ['✔', 'green'],
-  pending: ['▲', 'yellow'],
-  breach: ['✖', 'red'],
-  firing: ['✖', 'red'],
-  error: ['!', 'red'],
-  failure: ['✖', 'red'],
-  failed: ['✖', 'red'],
-  aborted: ['✖', 'red'],
-  rejected: ['✖', 'yellow'],
-  unknown: ['?', 'red'],
-  no_data: ['●', 'yellow'],
-  suppressed: ['○', 'dim'],
-  recorded: ['○', 'dim'],
-};
+const styles: Readonly<Record<Tone, Style>> = { good: 'green', warn: 'yellow', bad: 'red', quiet: 'dim' };
 
 /** `✔ ok`, `● no data`; a state without a mark stands alone. */
 export function markOf(state: string): string {
   const words = state.replaceAll('_', ' ');
-  const mark = marks[state];
-  return mark === undefined ? words : `${mark[0]} ${words}`;
+  const mark = stateMark(state);
+  return mark === null ? words : `${mark.glyph} ${words}`;
 }
 
 export function styleOf(state: string | null): Style | null {
-  return state === null ? null : (marks[state]?.[1] ?? null);
+  const mark = state === null ? null : stateMark(state);
+  return mark === null ? null : styles[mark.tone];
 }
 
 const ageOf = (instant: string | null, nowMs: number): string | null => (instant === null ? null : formatAge(nowMs - Date.parse(instant)));

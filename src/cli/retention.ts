@@ -1,7 +1,8 @@
+import { formatAge } from '../domain/duration.ts';
 import type { RetentionView } from '../web/api.ts';
 import { clientFor, type DaemonFlags } from './daemon-flags.ts';
 import { exitCodes } from './exit.ts';
-import { type Column, formatAge, type OutputFormat, renderOutput } from './table.ts';
+import { type Column, type OutputFormat, renderOutput } from './table.ts';
 
 type Row = RetentionView['stores'][number]['versions'][number] & { readonly store: string; readonly error: string | null };
 

@@ -2,10 +2,11 @@ import { PassThrough } from 'node:stream';
 import { WriteStream } from 'node:tty';
 import { describe, expect, it } from 'vitest';
 import { anEpisode } from '../../test/support/an-episode.ts';
+import { formatAge } from '../domain/duration.ts';
 import { viewEpisode } from '../domain/episode-view.ts';
 import type { ModelView } from '../web/api.ts';
 import { modelColumns, rollbackColumns } from './columns.ts';
-import { type Column, formatAge, renderOutput, renderTable } from './table.ts';
+import { type Column, renderOutput, renderTable } from './table.ts';
 
 const pipe = new PassThrough();
 const nowMs = Date.UTC(2026, 10, 22, 15, 20);

@@ -30,3 +30,20 @@ export function formatDuration(durationMs: number): string {
   }
   return sign + text;
 }
+
+/** Ages as kubectl writes them: two units at most, one from ten of it on: `45s`, `3m20s`, `12m`, `5h30m`, `9d`. */
+export function formatAge(ageMs: number): string {
+  const units = [
+    ['d', 86_400],
+    ['h', 3_600],
+    ['m', 60],
+    ['s', 1],
+  ] as const;
+  const total = Math.max(0, Math.floor(ageMs / 1000));
+  const index = units.findIndex(([, length]) => total >= length);
+  const [unit, length] = units[index] ?? ['s', 1];
+  const whole = Math.floor(total / length);
+  const [lesser, lesserLength] = units[index + 1] ?? ['', 1];
+  const rest = index < 0 || lesser === '' ? 0 : Math.floor((total % length) / lesserLength);
+  return whole >= 10 || rest === 0 ? `${whole}${unit}` : `${whole}${unit}${rest}${lesser}`;
+}

@@ -161,7 +161,8 @@ export interface Queries {
   rollbacks(filter: ListFilter): Promise<readonly Episode[]>;
   rollback(id: string): Promise<Episode | null>;
   decisions(filter: ListFilter): Promise<readonly Decision[]>;
-  rules(): Promise<readonly RuleGroupView[]>;
+  /** Of all models, or of one. */
+  rules(model?: string): Promise<readonly RuleGroupView[]>;
   alerts(): Promise<readonly AlertView[]>;
   status(): Promise<StatusView>;
 }

@@ -7,8 +7,10 @@ import { viewDecision, viewEpisode } from '../domain/episode-view.ts';
 import type { Log } from '../domain/ports.ts';
 import { admit } from './access.ts';
 import { guardAdmin, refuseForeignPage } from './admin-guard.ts';
+import { checked, found, listQuery } from './answers.ts';
 import { type Actions, ApiError, type Health, type Lifecycle, type Queries, type RetentionActions } from './api.ts';
 import type { Login } from './login.ts';
+import { addPages, answerAsPage } from './page/routes.ts';
 import { type TlsMaterial, tlsServerOptions } from './tls.ts';
 
 export type WebDeps = {
@@ -26,6 +28,8 @@ export type WebDeps = {
   /** `null`: http. */
   readonly tls?: TlsMaterial | null;
   readonly log: Log;
+  /** For ages on the pages; default: this machine's clock. */
+  readonly nowMs?: () => number;
 };
 
 export type WebServer = {
@@ -49,7 +53,6 @@ const securityHeaders = {
   'Cache-Control': 'no-store',
 } as const;
 
-const listQuery = z.strictObject({ model: z.string().min(1).optional(), limit: z.coerce.number().int().min(1).max(1000).default(100) });
 const text = z.string().trim().min(1).max(1000);
 const who = { reason: text, by: text.max(200).default('admin-api') };
 const duration = z.string().transform((value, context) => {
@@ -64,10 +67,11 @@ const bodies = {
   rollback: z.strictObject({ ...who, to: z.string().min(1).nullable().default(null) }),
 };
 
-/** The daemon's HTTP side: management endpoints as Prometheus has them, and its JSON envelope under `/api/v1`. */
+/** The daemon's HTTP side: management endpoints as Prometheus has them, its JSON envelope under `/api/v1`, and pages for people. */
 export function createWebServer(deps: WebDeps): WebServer {
   const tls = deps.tls ?? null;
   const login = deps.login ?? null;
+  const nowMs = deps.nowMs ?? Date.now;
   const options: FastifyServerOptions = {
     logger: false,
     bodyLimit: maxBodyBytes,
@@ -76,7 +80,7 @@ export function createWebServer(deps: WebDeps): WebServer {
     routerOptions: { maxParamLength: 500 },
     // What is refused before any hook runs: a part of the path that is too long, or badly encoded.
     frameworkErrors: (error, request, reply) => {
-      void answerError(deps.log, error, request, reply.headers(securityHeaders));
+      void answerError(deps.log, nowMs, error, request, reply.headers(securityHeaders));
     },
   };
   const app = (tls === null
@@ -88,7 +92,7 @@ export function createWebServer(deps: WebDeps): WebServer {
     reply.headers(securityHeaders);
     if (login !== null) await admit(request, reply, login, deps.log);
   });
-  app.setErrorHandler((error, request, reply) => answerError(deps.log, error, request, reply));
+  app.setErrorHandler((error, request, reply) => answerError(deps.log, nowMs, error, request, reply));
   app.setNotFoundHandler((request) => {
     throw new ApiError('not_found', `nothing is at ${request.method} ${request.url.split('?', 1)[0]}`);
   });
@@ -96,6 +100,7 @@ export function createWebServer(deps: WebDeps): WebServer {
   addQueries(app, deps.queries);
   app.get<{ Params: { name: string } }>('/api/v1/models/:name/retention', async ({ params }) => success(await deps.retention.plan(params.name)));
   addActions(app, deps);
+  addPages(app, { queries: deps.queries, nowMs });
   return {
     app,
     listen: async (address) => {
@@ -203,26 +208,17 @@ function listFilter(query: unknown): { model?: string; limit: number } {
   return model === undefined ? { limit } : { model, limit };
 }
 
-function checked<Value>(schema: z.ZodType<Value>, value: unknown, where: string): Value {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new ApiError('bad_data', result.error.issues.map((issue) => `${[where, ...issue.path].join('.')}: ${issue.message}`).join('; '));
-}
-
-function found<Value>(value: Value | null, message: string): Value {
-  if (value === null) throw new ApiError('not_found', message);
-  return value;
-}
-
 function success(data: unknown): { status: 'success'; data: unknown } {
   return { status: 'success', data };
 }
 
 /** What we say on purpose is shown; of anything else the caller learns that it failed, and the log the rest. */
-async function answerError(log: Log, error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+async function answerError(log: Log, nowMs: () => number, error: unknown, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const known = error instanceof ApiError ? error : fastifyRefusal(error);
   if (known === null) log.error({ err: error, route: `${request.method} ${request.routeOptions.url ?? 'unknown'}` }, 'a web request failed');
-  const { status, errorType, message } = known ?? new ApiError('internal', 'rollbackd failed to answer; its log says why');
+  const problem = known ?? new ApiError('internal', 'rollbackd failed to answer; its log says why');
+  if (await answerAsPage(request, reply, problem, nowMs())) return;
+  const { status, errorType, message } = problem;
   await reply.code(status).send({ status: 'error', errorType, error: message });
 }
 

@@ -93,7 +93,7 @@ export async function demo(options: DemoOptions): Promise<number> {
     log,
   );
   owned.defer(async () => await daemon.stop(0));
-  tell(`rollbackd watches ${model}: ${daemon.url}/api/v1/models/${model}`);
+  tell(`rollbackd watches ${model}; see it in a browser: ${daemon.url}/`);
 
   const client = createApiClient({ url: daemon.url });
   owned.defer(() => client.close());
@@ -136,6 +136,7 @@ export async function demo(options: DemoOptions): Promise<number> {
       [
         '',
         'Look closer while it runs (Ctrl-C ends it and removes its files):',
+        `  in a browser: ${daemon.url}/rollbacks/${episode.id}`,
         `  npm run -s rollbackd -- get models --url ${daemon.url}`,
         `  npm run -s rollbackd -- describe rollback ${episode.id} --url ${daemon.url}`,
         `  curl ${daemon.url}/metrics`,
