@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { playGroup } from '../../test/support/chaos/group-play.ts';
 import { wrongsOf } from '../../test/support/chaos/judge.ts';
 import type { Crash } from '../../test/support/chaos/mortal.ts';
 import { type Plant, type Played, play } from '../../test/support/chaos/play.ts';
@@ -58,6 +59,27 @@ describe('a rollback whose process is killed', () => {
     );
     process.stdout.write(`chaos: ${JSON.stringify(sums)}\n`);
     expect(sums.crashes).toBeGreaterThan(plays / 2);
+  });
+});
+
+describe('a group whose process is killed', () => {
+  it.each(['together', 'ordered'] as const)('that goes %s: each of its models switches once, none is left behind', { timeout: 600_000 }, async (kind) => {
+    const whole = await playGroup(kind, null);
+    expect(whole.wrongs).toEqual([]);
+    let [crashes, slowestMs] = [0, 0];
+    // Before a write is after the one before it, but for what the plane was told in between.
+    for (const [operation, sides] of [['append', ['after']] as const, ['apply', ['before', 'after']] as const]) {
+      for (let nth = 1; nth <= (whole.counts.get(operation) ?? 0); nth += 1) {
+        for (const side of sides) {
+          const { wrongs, hasCrashed, recoveredMs } = await playGroup(kind, { operation, side, nth });
+          expect(wrongs, `${side} ${operation} ${nth}`).toEqual([]);
+          crashes += Number(hasCrashed);
+          slowestMs = Math.max(slowestMs, recoveredMs);
+        }
+      }
+    }
+    process.stdout.write(`chaos: group ${kind}, ${crashes} crashes, slowest ${slowestMs} ms\n`);
+    expect(crashes).toBeGreaterThan(30);
   });
 });
 
