@@ -1,16 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { parseFlags } from '../test/support/tensorflow-serving/flags.ts';
-import { serve } from '../test/support/tensorflow-serving/serve.ts';
-import { makeModelRepository } from '../test/support/tensorflow-serving/start.ts';
 import { fillPrometheus } from './support/filled-prometheus.ts';
-import { type FleetPlaces, modelName, windowMs, writeFleetFiles } from './support/fleet.ts';
+import { windowMs, writeFleetFiles } from './support/fleet.ts';
+import { startFleetServers } from './support/fleet-servers.ts';
 import { describeMachine, median, numberFlag, residentMb, tableText } from './support/machine.ts';
 
 /**
@@ -29,9 +27,8 @@ console.log(describeMachine());
 const folder = await mkdtemp(join(tmpdir(), 'rollbackd-bench-memory-'));
 await using _folder = { [Symbol.asyncDispose]: async () => await rm(folder, { recursive: true, maxRetries: 3 }) };
 await using prometheus = await fillPrometheus({ ...fleetSize, minutes: windowMs / 60_000 + 1, goOn: true });
-await using servers = new AsyncDisposableStack();
-const planes = await startServers();
-const configFile = await writeFleetFiles(folder, fleetSize, { prometheusUrl: prometheus.url, planes, interval: '5s' });
+await using servers = await startFleetServers(join(folder, 'models'), { models: fleetSize.models, modelsPerServer });
+const configFile = await writeFleetFiles(folder, fleetSize, { prometheusUrl: prometheus.url, planes: servers.planes, interval: '5s' });
 
 const variants = [{ name: "Node's defaults", flags: [] as string[] }, ...wantedFlags().map((flags) => ({ name: flags.join(' '), flags }))];
 const rows: string[][] = [];
@@ -61,26 +58,6 @@ console.log(describeMachine());
 /** `--flags=A,B` of the command line, a variant each. */
 function wantedFlags(): string[][] {
   return process.argv.filter((argument) => argument.startsWith('--flags=')).map((argument) => argument.slice('--flags='.length).split(','));
-}
-
-/** Model servers in this process, each with its part of the fleet. */
-async function startServers(): Promise<FleetPlaces['planes']> {
-  const names = Array.from({ length: fleetSize.models }, (_, index) => modelName(index));
-  const repository = await makeModelRepository(join(folder, 'models'), Object.fromEntries(names.map((name) => [name, { 1: {}, 2: {} }])));
-  const started: { grpc: string; modelConfigFile: string; models: number }[] = [];
-  for (let from = 0; from < names.length; from += modelsPerServer) {
-    const own = names.slice(from, from + modelsPerServer);
-    const modelConfigFile = join(folder, 'models', `${from}.config`);
-    await writeFile(modelConfigFile, repository.configText(own.map((name) => ({ name, versions: [2] }))));
-    const flags = { ...parseFlags([]), port: 0, model_config_file: modelConfigFile, file_system_poll_wait_seconds: 10, manage_state_interval_micros: 1_000 };
-    const ports = await serve(
-      flags,
-      (close) => servers.defer(close),
-      () => undefined,
-    );
-    started.push({ grpc: `127.0.0.1:${ports.grpc}`, modelConfigFile, models: own.length });
-  }
-  return started;
 }
 
 /** Runs a process for a while, or to its end, and looks at its memory four times a second. */

@@ -11,7 +11,12 @@ export type FleetOptions = {
   /** Per model: the first so many of {@link rules}. */
   readonly rules: number;
   readonly seed: number;
+  /** Now and then the newest version of one model, another each time, fails for a while. Default: never. */
+  readonly spells?: BadSpells;
 };
+
+/** The n-th spell begins `(n + 1) * everyMs` after the first page and strikes the n-th model: `errorRatio` of its requests fail, on top of the usual ones. */
+export type BadSpells = { readonly everyMs: number; readonly lastsMs: number; readonly errorRatio: number };
 
 /** Distance of two scrapes in the data, ms. */
 export const scrapeEveryMs = 15_000;
@@ -78,10 +83,10 @@ export async function writeFleetFiles(folder: string, options: FleetOptions, pla
         errors: { matchers: ['code=~"5.."'] },
         latency: { histogram: 'model_request_duration_seconds', unit: 'seconds', matchers: [matchers(name)] },
       },
-      rollback: { mode: 'dry_run', known_good: { backfill: '0s' } },
+      rollback: places.rollback ?? { mode: 'dry_run', known_good: { backfill: '0s' } },
     })),
     route: { receiver: 'oncall' },
-    receivers: [{ name: 'oncall' }],
+    receivers: [{ name: 'oncall', ...(places.slackUrl === undefined ? {} : { slack_configs: [{ api_url: places.slackUrl }] }) }],
   };
   for (const part of ['config', 'rules', 'data']) await mkdir(join(folder, part), { recursive: true });
   for (let from = 0; from < names.length; from += modelsPerFile) {
@@ -99,22 +104,31 @@ export type FleetPlaces = {
   readonly planes: readonly { readonly grpc: string; readonly modelConfigFile: string; readonly models: number }[];
   /** evaluation_interval, default 15s */
   readonly interval?: string;
+  /** Of every model, as in the daemon's file. Default: dry runs. */
+  readonly rollback?: Readonly<Record<string, unknown>>;
+  /** Default: nobody is told. */
+  readonly slackUrl?: string;
 };
 
 /** The page of `/metrics` at an instant, with timestamps: counters that grow steadily from `firstMs` on, each version at its own pace. */
 export function fleetPage(options: FleetOptions, firstMs: number): (atMs: number) => string {
   const random = seededRandom(options.seed);
+  const { spells } = options;
   const versions = Array.from({ length: options.models * options.versions }, (_, index) => ({
     labels: `model="${modelName(Math.floor(index / options.versions))}",version="${1 + (index % options.versions)}"`,
     perSecond: 1 + 200 * random() ** 3,
     errorRatio: 0.01 * random(),
     startedAt: Math.floor(1e6 * random()),
+    spellMs:
+      spells === undefined || index % options.versions < options.versions - 1 ? null : firstMs + (1 + Math.floor(index / options.versions)) * spells.everyMs,
   }));
+  const badMs = (spellMs: number | null, atMs: number): number =>
+    spells === undefined || spellMs === null ? 0 : Math.min(spells.lastsMs, Math.max(0, atMs - spellMs));
   return (atMs) => {
     const lines: string[] = [];
-    for (const { labels, perSecond, errorRatio, startedAt } of versions) {
+    for (const { labels, perSecond, errorRatio, startedAt, spellMs } of versions) {
       const requests = startedAt + Math.floor((perSecond * (atMs - firstMs)) / 1000);
-      const errors = Math.floor(requests * errorRatio);
+      const errors = Math.floor(requests * errorRatio) + Math.floor(perSecond * (spells?.errorRatio ?? 0) * (badMs(spellMs, atMs) / 1000));
       const add = (series: string, value: number | string): void => void lines.push(`${series} ${value} ${atMs}`);
       add(`model_requests_total{${labels},code="200"}`, requests - errors);
       add(`model_requests_total{${labels},code="500"}`, errors);

@@ -3,7 +3,6 @@ import { glob, readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import { z } from 'zod';
 import type { Diagnostic } from '../rulefile/diagnostic.ts';
-import { valueAt } from '../rulefile/validate.ts';
 import { YamlFile } from '../rulefile/yaml-document.ts';
 
 /** A file's content, or why it cannot be read. */
@@ -72,14 +71,19 @@ export function hashFiles(files: readonly ReadFile[]): string {
 }
 
 /**
- * Hash of the daemon's file and all rule files it names now, for reloads by polling (file watchers are blind to the second
+ * Hashes the daemon's file and all rule files it names now, for reloads by polling (file watchers are blind to the second
  * swap of a ConfigMap). Equal to `Config.hash` as long as nothing changed; never throws, faulty files hash too.
+ * @param path of the daemon's file; it is parsed again only when it changed, since that of a large fleet takes long
  */
-export async function fingerprint(path: string): Promise<string> {
+export function fingerprinter(path: string): () => Promise<string> {
   const file = resolve(path);
-  const read = await readBytes(file);
-  const patterns = read.bytes === undefined ? [] : patternsIn(read.bytes);
-  return hashFiles([read, ...(await Promise.all((await rulePaths(patterns, dirname(file))).map(readBytes)))]);
+  let known: { readonly bytes: Uint8Array; readonly patterns: readonly string[] } | null = null;
+  return async () => {
+    const read = await readBytes(file);
+    if (read.bytes === undefined) return hashFiles([read]);
+    if (known === null || Buffer.compare(known.bytes, read.bytes) !== 0) known = { bytes: read.bytes, patterns: patternsIn(read.bytes) };
+    return hashFiles([read, ...(await Promise.all((await rulePaths(known.patterns, dirname(file))).map(readBytes)))]);
+  };
 }
 
 /** Rule files of all patterns, each once, sorted. */
@@ -90,6 +94,6 @@ export async function rulePaths(patterns: readonly string[], folder: string): Pr
 
 function patternsIn(bytes: Uint8Array): string[] {
   const yaml = new YamlFile('', bytes);
-  const list = yaml.isReadable ? valueAt(yaml.plain(z.unknown(), null), ['rule_files']) : null;
+  const list = yaml.isReadable ? yaml.plain(z.unknown(), null, ['rule_files']) : null;
   return Array.isArray(list) ? list.filter((pattern) => typeof pattern === 'string' && pattern !== '') : [];
 }

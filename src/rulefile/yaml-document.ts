@@ -33,6 +33,7 @@ export class YamlFile {
   private readonly broken: boolean;
   private readonly structureKnown: boolean;
   private secrets: readonly Span[] | null = null;
+  private targets: ReadonlyMap<Alias, Node> | null = null;
   private aliasedNodes = 0;
 
   /** @param source text, or the file's bytes (then they must be UTF-8) */
@@ -127,9 +128,11 @@ export class YamlFile {
       this.aliasedNodes += 1;
       if (this.aliasedNodes > maxAliasedNodes) throw new Unusable(range, 'aliases expand to more than 10,000 values');
     }
-    if (isAlias(node) && this.follow(node) === undefined)
-      throw new Unusable(range, 'alias points to no anchor above it; quote the text if the * is part of it');
-    if (isAlias(node)) return this.plainOf(this.follow(node), place, folder, depth + 1, true);
+    if (isAlias(node)) {
+      const target = this.follow(node);
+      if (target === undefined) throw new Unusable(range, 'alias points to no anchor above it; quote the text if the * is part of it');
+      return this.plainOf(target, place, folder, depth + 1, true);
+    }
     if (isMap(node)) {
       const value: Record<string, unknown> = {};
       for (const pair of node.items) {
@@ -150,7 +153,8 @@ export class YamlFile {
   }
 
   private follow(alias: Alias): unknown {
-    return this.document === null ? undefined : alias.resolve(this.document);
+    this.targets ??= this.document === null ? new Map() : aliasTargets(this.document);
+    return this.targets.get(alias);
   }
 
   /** Tells a fault at a path; where the path leads nowhere, at its nearest existing parent. */
@@ -318,6 +322,21 @@ export class YamlFile {
     }
     return spans;
   }
+}
+
+/** What each alias stands for: the last node with its anchor above it. All in one walk, since `Alias.resolve` walks the whole document for each. */
+function aliasTargets(document: Document.Parsed): ReadonlyMap<Alias, Node> {
+  const anchors = new Map<string, Node>();
+  const targets = new Map<Alias, Node>();
+  visit(document, {
+    Node: (_, node) => {
+      if (isAlias(node)) {
+        const target = anchors.get(node.source);
+        if (target !== undefined) targets.set(node, target);
+      } else if (node.anchor !== undefined) anchors.set(node.anchor, node);
+    },
+  });
+  return targets;
 }
 
 class Unusable extends Error {

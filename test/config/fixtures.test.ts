@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { registries } from '../../src/cli/registries.ts';
-import { fingerprint } from '../../src/config/files.ts';
+import { fingerprinter } from '../../src/config/files.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { pickReceivers } from '../../src/domain/routing.ts';
 import { formatDiagnostics, hasErrors } from '../../src/rulefile/diagnostic.ts';
@@ -117,7 +117,7 @@ describe('good settings', () => {
   it('has a hash that equals the fingerprint of its files', async () => {
     const { config } = await load('one-model.good.yaml');
 
-    expect(await fingerprint(join(folder, 'one-model.good.yaml'))).toBe(config?.hash);
+    expect(await fingerprinter(join(folder, 'one-model.good.yaml'))()).toBe(config?.hash);
     expect(config?.files).toEqual([join(folder, 'one-model.good.yaml'), join(folder, '../rulefile/every-key.good.yaml')]);
   });
 

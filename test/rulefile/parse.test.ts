@@ -35,6 +35,18 @@ function lintsOf(lines: string, model?: Partial<KnownModel>): string[] {
 const ratio = 'condition:\n  error_ratio: {window: 1m, above: 5%}\n';
 
 describe('parseRuleFile', () => {
+  it('takes for an alias the last anchor of its name above it', () => {
+    const rule = (alert: string, above: string): string => `  - {alert: ${alert}, condition: {error_ratio: {window: 1m, above: ${above}}}}\n`;
+    const text = `groups:\n- name: g\n  model: shop\n  rules:\n${rule('A', '&limit 5%')}${rule('B', '*limit')}${rule('C', '&limit 7%')}${rule('D', '*limit')}`;
+
+    const { groups, diagnostics } = parseRuleFile(text, 'g.yaml');
+
+    expect(diagnostics.filter(({ severity }) => severity === 'error')).toEqual([]);
+    expect(groups[0]?.rules.map(({ condition }) => 'limit' in condition && condition.limit)).toMatchObject(
+      [0.05, 0.05, 0.07, 0.07].map((value) => ({ value })),
+    );
+  });
+
   it('gives a rule with everything it says', () => {
     const [first] = rulesOf('every-key');
 
