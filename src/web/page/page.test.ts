@@ -170,6 +170,21 @@ describe('the page of a rollback', () => {
     expect((await open('/rollbacks/rb_01JDEXAMPLE')).body).toContain('href="../api/v1/rollbacks/rb_01JDEXAMPLE"');
   });
 
+  it('says who moves with it, and who stays', async () => {
+    const members = [
+      { model: 'ranker', episode: 'rb_02' },
+      { model: 'fraud-detector', episode: 'rb_01JDEXAMPLE' },
+    ];
+    const stays = [{ model: 'features', reason: 'nothing of it serves' }];
+    const group = { name: 'checkout', kind: 'ordered', leader: 'rb_01JDEXAMPLE', members, stays, releasedMs: null } as const;
+    const { read, open } = aBrowser({ episode: { group } });
+
+    expect(await read('/rollbacks/rb_01JDEXAMPLE')).toContain(
+      'Group checkout One after the other, in this order: ranker fraud-detector began it features stays, nothing of it serves',
+    );
+    expect((await open('/rollbacks/rb_01JDEXAMPLE')).body).toContain('href="../rollbacks/rb_02"');
+  });
+
   it.each([
     [{ mode: 'dry_run', state: 'recorded', outcome: null }, 'Would roll back fraud-detector 7 → 6 ○ dry run'],
     [{ state: 'watching', outcome: null, finishedAtMs: null }, 'Rollback of fraud-detector 7 → 6 ↩ watching'],

@@ -1,8 +1,8 @@
-import type { Episode, EpisodeStep, SmokeResult } from '../../domain/episode.ts';
+import type { Episode, EpisodeGroup, EpisodeStep, SmokeResult } from '../../domain/episode.ts';
 import { percent, seconds, trimNumber } from '../../domain/words.ts';
 import { type Html, html } from './html.ts';
 import type { Page } from './layout.ts';
-import { badge, type Column, facts, modelLink, name, outerLink, type Place, section, segment, table, took, when, wordsOf } from './parts.ts';
+import { badge, type Column, facts, modelLink, name, outerLink, type Place, rollbackLink, section, segment, table, took, when, wordsOf } from './parts.ts';
 import { stateBadge } from './rollbacks.ts';
 
 /** One rollback, from what was seen to how it ended. */
@@ -24,6 +24,7 @@ export function rollbackPage(episode: Episode, place: Place): Page {
       ${episode.detail === '' ? null : html`<p class="lead">${episode.detail}</p>`}
       ${notes.length === 0 && !episode.pinned ? null : html`<div class="notice warn"><ul class="plain">${notes.map((note) => html`<li>${badge('to do', { glyph: '!', tone: 'warn' })} ${note}</li>`)}${episode.pinned ? html`<li>${badge('pinned', { glyph: '⊙', tone: 'warn' })} The control plane holds version ${name(episode.to)}: newer ones are not served until <code>rollbackd unpin ${episode.model}</code>.</li>` : null}</ul></div>`}
       ${section('evidence', 'Evidence', evidence(episode))}
+      ${episode.group === undefined ? null : section('group', `Group ${episode.group.name}`, group(episode, episode.group, place))}
       ${section('target', 'Why this version', target(episode))}
       ${section('steps', 'Steps', stepTable('Steps', present, episode))}
       ${past.length === 0 ? null : section('past-steps', 'Steps of plans that were given up', stepTable('Steps of plans that were given up', past, episode))}
@@ -68,6 +69,16 @@ function evidence({ evidence: found, from }: Episode): Html {
     ['Compared to', found.baseline === null ? null : html`version ${name(found.baseline.version)}: ${show(found.baseline.value) ?? 'no data'}`],
   ])}
   ${found.series.length === 0 ? null : html`<p>Asked of the source:</p>${found.series.map((query) => html`<pre tabindex="0"><code>${query}</code></pre>`)}`}`;
+}
+
+/** Who moves with it, in their order, and who stays. */
+function group({ id }: Episode, { kind, leader, members, stays }: EpisodeGroup, place: Place): Html {
+  const moving = members.map(
+    ({ model, episode }) =>
+      html`<li>${episode === id ? name(model) : rollbackLink(episode, place, name(model))}${episode === leader ? ' began it' : null}</li>`,
+  );
+  const staying = stays.map(({ model, reason }) => html`<li>${name(model)} stays, ${reason}</li>`);
+  return html`<p>${kind === 'ordered' ? 'One after the other, in this order' : 'Together'}:</p><ul class="plain">${moving}${staying}</ul>`;
 }
 
 function target({ to, policy, triedTargets, refusedTargets }: Episode): Html {
