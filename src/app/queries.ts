@@ -49,13 +49,14 @@ export class AppQueries implements Queries {
   }
 
   async models(): Promise<readonly ModelView[]> {
-    return [...this.#app.runtime.models.values()].map((model) => this.#view(model));
+    const nowMs = this.#clock.nowMs();
+    return [...this.#app.runtime.models.values()].map((model) => this.#view(model, nowMs));
   }
 
   async model(name: string): Promise<ModelDetailView | null> {
     const model = this.#app.runtime.models.get(name);
     if (model === undefined) return null;
-    return { ...this.#view(model), verdicts: this.#app.board.of(name).map((verdict) => this.#verdictView(verdict)) };
+    return { ...this.#view(model, this.#clock.nowMs()), verdicts: this.#app.board.of(name).map((verdict) => this.#verdictView(verdict)) };
   }
 
   async rollbacks(filter: ListFilter) {
@@ -117,14 +118,13 @@ export class AppQueries implements Queries {
     return viewPart(this.#app.health.of(part));
   }
 
-  #view(model: Model): ModelView {
+  #view(model: Model, nowMs: number): ModelView {
     const { runtime, memory, board } = this.#app;
     const verdicts = board.of(model.name);
     const gravest = verdicts.toSorted((a, b) => gravity.indexOf(b.kind) - gravity.indexOf(a.kind))[0];
     const episodes = memory.episodes(model.name);
     const last = episodes.find((episode) => episode.finishedAtMs !== null && episode.mode === 'enforce');
     const observation = runtime.observer.latest(model);
-    const nowMs = this.#clock.nowMs();
     const pause = memory.pauses().find((entry) => (entry.model === null || entry.model === model.name) && (entry.untilMs === null || entry.untilMs > nowMs));
     return {
       name: model.name,
@@ -135,6 +135,7 @@ export class AppQueries implements Queries {
       verdict: gravest?.kind ?? null,
       reason: gravest?.reason ?? null,
       paused: pause === undefined ? null : viewPause(pause),
+      frozen: runtime.calendar.freezes(model.name, nowMs).map(({ detail }) => detail),
       pinned: observation?.pinned ?? false,
       rollback_in_progress: episodes.find((episode) => episode.finishedAtMs === null)?.id ?? null,
       last_rollback: last === undefined ? null : { id: last.id, at: instant(last.finishedAtMs ?? last.detectedAtMs), outcome: last.outcome },

@@ -2,7 +2,8 @@ import { formatAge } from '../domain/duration.ts';
 import type { DecisionView, EpisodeView } from '../domain/episode-view.ts';
 import { stateMark, type Tone } from '../domain/state-mark.ts';
 import { percent } from '../domain/words.ts';
-import type { AlertView, ModelView, NamedPartView, PartView, StatusView, VersionView } from '../web/api.ts';
+import type { AlertView, ModelView, VersionView } from '../web/api.ts';
+import type { PartRow } from '../web/status-parts.ts';
 import type { Column, Style } from './table.ts';
 
 const styles: Readonly<Record<Tone, Style>> = { good: 'green', warn: 'yellow', bad: 'red', quiet: 'dim' };
@@ -27,8 +28,8 @@ export function modelColumns(nowMs: number): readonly Column<ModelView>[] {
     { header: 'SERVING', value: (model) => servingOf(model) },
     {
       header: 'MODE',
-      value: (model) => (model.paused === null ? model.mode : `${model.mode} (paused)`),
-      style: (model) => (model.paused === null ? null : 'yellow'),
+      value: ({ mode, paused, frozen }) => (paused !== null ? `${mode} (paused)` : frozen.length > 0 ? `${mode} (frozen)` : mode),
+      style: ({ paused, frozen }) => (paused === null && frozen.length === 0 ? null : 'yellow'),
     },
     { header: 'VERDICT', value: (model) => verdictOf(model), style: (model) => styleOf(model.error === null ? model.verdict : 'error') },
     {
@@ -102,28 +103,6 @@ export function alertColumns(nowMs: number): readonly Column<AlertView>[] {
     { header: 'VALUE', value: (row) => row.value },
     { header: 'ACTIVE', value: (row) => ageOf(row.activeAt, nowMs) },
     { header: 'SUMMARY', value: (row) => row.annotations['summary'] ?? null, wide: true },
-  ];
-}
-
-type PartRow = { readonly part: string } & NamedPartView;
-
-/** The parts of a status, a row each: journal, lease, sources, control planes, receivers, and the files. */
-export function partRows(status: StatusView): readonly PartRow[] {
-  const { journal, leader, config } = status;
-  const rows = (part: string, named: readonly NamedPartView[]): PartRow[] => named.map((each) => ({ part, ...each }));
-  const files: PartView = {
-    up: config.last_reload_successful,
-    since: config.last_reload_successful ? config.loaded : null,
-    last_success: config.loaded,
-    error: config.faults.join('; ') || null,
-  };
-  return [
-    { part: 'journal', name: journal.kind, ...journal },
-    ...(leader.lease === null ? [] : [{ part: 'lease', name: leader.holder ?? '', kind: leader.leads ? 'leads' : 'follows', ...leader.lease }]),
-    ...rows('source', status.sources),
-    ...rows('control plane', status.control_planes),
-    ...rows('receiver', status.receivers),
-    { part: 'settings', name: config.hash.slice(0, 12), kind: '', ...files },
   ];
 }
 

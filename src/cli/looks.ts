@@ -1,5 +1,6 @@
 import type { EpisodeView } from '../domain/episode-view.ts';
-import { alertColumns, decisionColumns, modelColumns, partColumns, partRows, rollbackColumns, type VersionRow, versionColumns } from './columns.ts';
+import { partRows } from '../web/status-parts.ts';
+import { alertColumns, decisionColumns, modelColumns, partColumns, rollbackColumns, type VersionRow, versionColumns } from './columns.ts';
 import { clientFor, type DaemonFlags } from './daemon-flags.ts';
 import { CommandFailed, exitCodes } from './exit.ts';
 import { type OutputFormat, onOneLine, renderOutput } from './table.ts';

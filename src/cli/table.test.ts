@@ -109,6 +109,7 @@ describe('renderOutput', () => {
       verdict: 'ok',
       reason: null,
       paused: null,
+      frozen: [],
       pinned: false,
       rollback_in_progress: null,
       last_rollback: null,

@@ -8,7 +8,7 @@ export function toCalendar(
   freezeWindows: readonly z.output<typeof freezeWindowSchema>[],
   timeIntervals: readonly z.output<typeof timeIntervalsSchema>[],
 ): Calendar {
-  const windows = freezeWindows.map(toFreezeWindow);
+  const windows = rememberInstant(freezeWindows.map(toFreezeWindow));
   const intervals = new Map(timeIntervals.map((entry) => [entry.name, entry.time_intervals]));
   return {
     freezes: (model, nowMs) =>
@@ -19,6 +19,17 @@ export function toCalendar(
     isWithin: (names, nowMs) => names.some((name) => intervals.get(name)?.some((interval) => contains(interval, nowMs)) === true),
     windows: (nowMs) => new Map(windows.map((window) => [window.name, window.onUntil(nowMs) !== null])),
   };
+}
+
+/** Schedules are looked up once an instant: the fleet's models are asked about one after the other. */
+function rememberInstant(windows: readonly FreezeWindow[]): readonly FreezeWindow[] {
+  return windows.map((window) => {
+    let known: { readonly nowMs: number; readonly untilMs: number | null } | null = null;
+    return {
+      ...window,
+      onUntil: (nowMs) => (known = known?.nowMs === nowMs ? known : { nowMs, untilMs: window.onUntil(nowMs) }).untilMs,
+    };
+  });
 }
 
 /** As Argo CD has it: deny beats allow, and where there are allow windows one of them must be on. */

@@ -46,6 +46,8 @@ export type ModelView = {
   readonly verdict: VerdictKind | null;
   readonly reason: string | null;
   readonly paused: PauseView | null;
+  /** Freeze windows that keep it from being rolled back now, in words; empty: none. */
+  readonly frozen: readonly string[];
   readonly pinned: boolean;
   /** Id of the rollback that is under way. */
   readonly rollback_in_progress: string | null;

@@ -7,7 +7,7 @@ import { accessibilityFaults, type RealBrowser, startBrowser } from '../support/
 import { modelName, setStageFromFiles } from '../support/stage-files.ts';
 import { until } from '../support/until.ts';
 
-const pages = ['/', '/models/m', '/rollbacks', '/rollbacks/rb_1', '/no/such/page'];
+const pages = ['/', '/status', '/models/m', '/rollbacks', '/rollbacks/rb_1', '/no/such/page'];
 let browser: RealBrowser;
 
 beforeAll(async () => {
@@ -188,11 +188,11 @@ describe('the page of a real daemon', () => {
       await until(`the page to show ${String(words)}`, async () => words.test(await main()), { withinMs, seen: main });
     };
 
-    await shows(/! error .*answered 503/);
+    await shows(/✖ source down metrics since .*answered 503.*! error .*answered 503/);
     prometheus.proxy().setFault(null);
     await shows(/✖ breach|↩ rolling back|✔ success/);
     await shows(/✔ success \d+s ago/, 60_000);
-    expect(await main()).not.toMatch(/answered 503/);
+    expect(await main()).not.toMatch(/answered 503|✖ source down/);
 
     const still = await browser.newPage({ javaScriptEnabled: false });
     await still.goto(daemon.url);

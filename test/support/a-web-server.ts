@@ -24,6 +24,7 @@ export const aModel: ModelView = {
   verdict: 'ok',
   reason: 'error ratio 0.1% (5 of 5771) ≤ 5%',
   paused: null,
+  frozen: [],
   pinned: false,
   rollback_in_progress: null,
   last_rollback: null,

@@ -72,16 +72,34 @@ export function aWorldOf(text: string): PageWorld {
   const paused = { since: '2026-11-22T11:00:00.000Z', until: null, reason: text, by: text };
   const versions = [{ ...version, version: text, known_good_reason: text, role: 'candidate' as const }];
   const verdict = { rule: `${text}/${text}`, version: text, verdict: 'breach' as const, reason: text, value: 1, threshold: 1, requests: 1 };
-  const model = { ...aModel, name: text, source: text, control_plane: text, versions, reason: text, error: text, paused, pinned: true };
+  const model = { ...aModel, name: text, source: text, control_plane: text, versions, reason: text, error: text, paused, frozen: [text], pinned: true };
   return {
     models: [{ ...model, last_rollback: { id: text, at: '2026-11-22T11:00:00.000Z', outcome: text }, rollback_in_progress: text }],
     detail: { ...model, verdicts: [{ ...verdict, at: '2026-11-22T12:00:00.000Z' }] },
+    status: {
+      ...aStatus,
+      leader: { leads: false, holder: text, lease: { up: false, since: '2026-11-22T11:00:00.000Z', last_success: null, error: text } },
+      sources: [{ name: text, kind: text, up: false, since: '2026-11-22T11:00:00.000Z', last_success: null, error: text }],
+      breakers: [{ name: text, since: '2026-11-22T11:00:00.000Z', detail: text }],
+      freeze_windows: [{ name: text, active: true }],
+      paused: [{ model: text, ...paused }],
+      flap_locked: [text],
+      config: { ...aStatus.config, last_reload_successful: false, faults: [text] },
+    },
     groups: [{ ...aGroup, name: text, file: text, rules: [{ ...aRule, name: text, query: text }] }],
     episode: {
       ...{ id: text, model: text, from: text, to: text, rule: text, reason: text, detail: text, controlPlane: text, notes: [text], triedTargets: [text] },
       refusedTargets: [{ version: text, reason: text }],
       evidence: { signal: text, value: 1, threshold: 1, requests: 1, window: text, baseline: { version: text, value: 1 }, series: [text] },
       steps: [{ ...step, name: text, detail: text }],
+      group: {
+        name: text,
+        kind: 'together',
+        leader: text,
+        members: [{ model: text, episode: text }],
+        stays: [{ model: text, reason: text }],
+        releasedMs: null,
+      },
       smokeTests: [{ ...test, name: text, detail: text }],
       links: { [text]: text, page: text },
     },

@@ -95,12 +95,12 @@ function lastRollback({ last_rollback: last }: ModelView, place: Place): Html {
 }
 
 /** Mode, and what holds it back. */
-export function modeOf({ mode, paused, pinned }: ModelView, nowMs: number): Html {
+export function modeOf({ mode, paused, frozen, pinned }: ModelView, nowMs: number): Html {
   return html`<span class="mode">${wordsOf(mode)}</span>${
     paused === null
       ? null
       : html` ${badge('paused', { glyph: '‖', tone: 'warn' })}${paused.until === null ? null : html`<small> ends ${age(paused.until, nowMs)}</small>`}`
-  }${pinned ? html` ${badge('pinned', { glyph: '⊙', tone: 'quiet' })}` : null}`;
+  }${frozen.length === 0 ? null : html` ${badge('frozen', { glyph: '❄', tone: 'warn' })}`}${pinned ? html` ${badge('pinned', { glyph: '⊙', tone: 'quiet' })}` : null}`;
 }
 
 function concernOf({ verdict: kind, error, rollback_in_progress: rolling }: ModelView): Concern {

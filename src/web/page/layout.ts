@@ -6,7 +6,7 @@ export type Page = {
   /** Of the window; rollbackd's name is put behind it. */
   readonly title: string;
   /** Which entry of the navigation it is. */
-  readonly at: 'fleet' | 'rollbacks' | null;
+  readonly at: 'fleet' | 'rollbacks' | 'status' | null;
   readonly main: Html;
   /** Beside the navigation. */
   readonly search?: Html;
@@ -29,6 +29,7 @@ export type Frame = {
 const pages = [
   ['fleet', '', 'Fleet'],
   ['rollbacks', 'rollbacks', 'Rollbacks'],
+  ['status', 'status', 'Status'],
 ] as const;
 
 /** A document around a page. It can be read without its script, which only asks for it again now and then. */

@@ -36,6 +36,7 @@ export function modelPage({ model, groups, decisions, rollbacks }: ModelContent,
             ? null
             : html`by ${name(model.paused.by)} since ${when(model.paused.since)}${model.paused.until === null ? null : html`, until ${when(model.paused.until)}`}: ${model.paused.reason}`,
         ],
+        ['Frozen', model.frozen.join('; ')],
         ['Pinned', model.pinned ? html`the control plane holds the version on rollbackd’s account; <code>rollbackd unpin</code> gives the policy back` : null],
         ['Source', model.source],
         ['Control plane', model.control_plane],

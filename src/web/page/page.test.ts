@@ -1,12 +1,12 @@
 import bcrypt from 'bcryptjs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { aModel, aServer } from '../../../test/support/a-web-server.ts';
+import { aModel, aServer, aStatus } from '../../../test/support/a-web-server.ts';
 import { anEpisode } from '../../../test/support/an-episode.ts';
 import { anyText, forAll } from '../../../test/support/fuzz.ts';
 import { aGroup, aRule, aWorldOf, evilTexts, type PageWorld, pageQueries } from '../../../test/support/page-world.ts';
 import type { Episode } from '../../domain/episode.ts';
-import type { ModelView, Queries } from '../api.ts';
+import type { ModelView, Queries, StatusView } from '../api.ts';
 import { Login } from '../login.ts';
 import type { WebDeps } from '../server.ts';
 
@@ -191,6 +191,19 @@ describe('the page of a rollback', () => {
     [{ state: 'failed', outcome: 'unknown' }, 'Rollback of fraud-detector 7 → 6 ? failed, outcome unknown'],
     [{ trigger: 'manual', rule: null, requestedBy: 'ann', reason: 'bad scores' }, 'By hand, by ann : bad scores.'],
     [{ steps: [], smokeTests: [], links: {} }, 'None was planned.'],
+    [
+      {
+        group: {
+          ...{ name: 'embeddings', kind: 'together', leader: 'rb_1', releasedMs: null },
+          members: [
+            { model: 'ranker', episode: 'rb_1' },
+            { model: 'search', episode: 'rb_2' },
+          ],
+          stays: [{ model: 'ads', reason: 'it is paused' }],
+        },
+      },
+      'ranker its rollback began it search its rollback ads stays: it is paused',
+    ],
   ] satisfies [Partial<Episode>, string][])('%j reads «%s»', async (episode, words) => {
     expect(await aBrowser({ episode }).read('/rollbacks/rb_1')).toContain(words);
   });
@@ -213,6 +226,72 @@ describe('the page of a rollback', () => {
   });
 });
 
+describe('what is wrong', () => {
+  const down = { up: false, since: '2026-11-22T11:58:00.000Z', last_success: '2026-11-22T11:57:45.000Z' };
+  const since = 'since 22 Nov 2026, 11:58:00 UTC ( 3m ago )';
+  const well = { ...aStatus, control_planes: [] };
+
+  it.each([
+    ['a source', { sources: [{ name: 'prom', kind: 'prometheus', ...down, error: 'connection refused' }] }, `✖ source down prom ${since}: connection refused`],
+    ['a control plane', { control_planes: [{ name: 'tfs', kind: 'exec', ...down, error: 'exit code 1' }] }, `✖ control plane down tfs ${since}: exit code 1`],
+    ['a receiver', { receivers: [{ name: 'oncall', kind: 'slack', ...down, error: 'answered 503' }] }, `✖ receiver down oncall ${since}: answered 503`],
+    ['the journal', { journal: { ...aStatus.journal, ...down, error: 'disk full' } }, `✖ journal down sqlite ${since}: disk full`],
+    ['another leader', { leader: { leads: false, holder: 'pod-1', lease: null } }, '○ not leader this process watches and does not act; pod-1 leads'],
+    ['no leader', { leader: { leads: false, holder: null, lease: { ...down, error: 'no route' } } }, `nobody is known to lead ✖ lease down ${since}: no route`],
+    [
+      'a breaker',
+      { breakers: [{ name: 'telemetry', since: down.since, detail: '5 of 6 models' }] },
+      `‖ breaker open telemetry ${since}, nothing is rolled back until it has closed: 5 of 6 models`,
+    ],
+    [
+      'a pause of all',
+      { paused: [{ model: null, since: down.since, until: null, reason: 'release', by: 'ann' }] },
+      `‖ paused all models by ann ${since}: release`,
+    ],
+    ['a flap lock', { flap_locked: ['fraud-detector'] }, '⟳ flap lock fraud-detector went back and forth'],
+    [
+      'a refused reload',
+      { config: { ...aStatus.config, last_reload_successful: false, faults: ['rollbackd.yaml:3:1: modles: unknown key'] } },
+      '! settings refused those loaded 22 Nov 2026, 12:00:00 UTC stay in force rollbackd.yaml:3:1: modles: unknown key',
+    ],
+  ] satisfies [string, Partial<StatusView>, string][])('says so first, on the fleet and on the status: %s', async (_name, status, words) => {
+    const { read } = aBrowser({ status: { ...well, ...status } });
+
+    const fleet = await read('/');
+    expect(fleet).toContain(words);
+    expect(fleet.indexOf(words)).toBeLessThan(fleet.indexOf('1 model, no model needs a look.'));
+    expect(await read('/status')).toContain(words);
+  });
+
+  it('says which windows freeze how many models', async () => {
+    const frozen = { frozen: ['load-test is on until 2026-11-22T15:00:00.000Z'] };
+    const text = await aBrowser({ models: [named('a', frozen), named('b'), named('c', frozen)], status: well }).read('/');
+
+    expect(text).toContain('❄ frozen 2 models: load-test is on until 2026-11-22T15:00:00.000Z');
+    expect(text).toMatch(/enforce ❄ frozen/);
+  });
+
+  it('says nothing while all is well', async () => {
+    expect((await aBrowser({ status: well }).open('/')).body).not.toContain('What is wrong');
+  });
+});
+
+it('shows all that rollbackd talks to, up or down, since when, and the last error', async () => {
+  const text = await aBrowser({ status: { ...aStatus, freeze_windows: [{ name: 'load-test', active: false }] } }).read('/status');
+
+  for (const words of [
+    'This process leads: it acts Journal sqlite, epoch 1, 116 KiB Messages waiting 0 Settings loaded 22 Nov 2026, 12:00:00 UTC',
+    'sqlite journal sqlite ✔ up 1m ago',
+    'prom source prometheus ✔ up 1m ago',
+    'tfs control plane tensorflow_serving ✖ down 1m ago',
+    'tfs-0:8500: connection refused',
+    'ml-oncall receiver slack … not asked yet',
+    'load-test · off',
+    'ab12',
+  ])
+    expect(text).toContain(words);
+});
+
 it('lists rollbacks of all models and of one', async () => {
   const { open, read, asked } = aBrowser();
 
@@ -222,7 +301,7 @@ it('lists rollbacks of all models and of one', async () => {
 });
 
 describe('whatever the network sends', () => {
-  const pages = ['/', '/models/m', '/rollbacks', '/rollbacks/rb_1', '/rollbacks?model='] as const;
+  const pages = ['/', '/status', '/models/m', '/rollbacks', '/rollbacks/rb_1', '/rollbacks?model='] as const;
 
   /** Tags of a document, attributes and all: what a text could not add to. */
   const tagsOf = (html: string): string[] => [...html.matchAll(/<(?:[a-z/!](?:[^>"]|"[^"]*")*)>?/gi)].map(([tag]) => tag.replaceAll(/"[^"]*"/g, '""'));
@@ -275,7 +354,7 @@ describe('a page', () => {
   const contentPolicy =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-  it.each(['/', '/models/fraud-detector', '/rollbacks', '/rollbacks/rb_1', '/nothing'])(
+  it.each(['/', '/models/fraud-detector', '/rollbacks', '/rollbacks/rb_1', '/status', '/nothing'])(
     '%s runs what comes from here, and nothing that is written in it',
     async (url) => {
       const { headers, body } = await aBrowser().open(url);
@@ -344,7 +423,7 @@ describe('a page', () => {
     const { open } = aBrowser({}, { login });
     const authorization = `Basic ${Buffer.from('vera:a password').toString('base64')}`;
 
-    for (const url of ['/', '/models/fraud-detector', '/rollbacks', '/rollbacks/rb_1', '/nothing']) {
+    for (const url of ['/', '/models/fraud-detector', '/rollbacks', '/rollbacks/rb_1', '/status', '/nothing']) {
       const stranger = await open(url);
       expect([stranger.statusCode, stranger.headers['www-authenticate']], url).toEqual([401, 'Basic realm="rollbackd", charset="UTF-8"']);
       expect(stranger.body).toContain('<h1>Unauthorized</h1>');

@@ -11,6 +11,7 @@ import type { Place } from './parts.ts';
 import { bareProblem, problemPage } from './problem.ts';
 import { rollbackPage } from './rollback.ts';
 import { rollbacksPage } from './rollbacks.ts';
+import { statusPage, troubleBanner } from './status.ts';
 
 export type PageDeps = { readonly queries: Queries; readonly nowMs: () => number };
 
@@ -35,7 +36,13 @@ export function addPages(app: FastifyInstance, { queries, nowMs }: PageDeps): vo
       return await sendPage(reply, await make(request, place), place);
     });
   };
-  serve('/', async (request, place) => fleetPage(await queries.models(), checked(fleetQuery, request.query, 'query'), null, place));
+  const overview = async () => await Promise.all([queries.status(), queries.models()]);
+  serve('/', async (request, place) => {
+    const query = checked(fleetQuery, request.query, 'query');
+    const [status, models] = await overview();
+    return fleetPage(models, query, troubleBanner(status, models, place), place);
+  });
+  serve('/status', async (_request, place) => statusPage(...(await overview()), place));
   serve('/models/:key', async (request, place) => {
     const name = keyOf(request);
     const model = found(await queries.model(name), `no model is named "${name}"`);
