@@ -78,7 +78,7 @@ export async function loadWebConfig(path: string): Promise<{ readonly config: We
   const tls = value?.tls_server_config;
   const pem = tls === undefined ? null : await readPem(yaml, tls);
   // A file that is no YAML is not quoted: what is a password in it cannot be told.
-  const diagnostics = sortDiagnostics(yaml.diagnostics).map((fault) => (yaml.isReadable ? fault : { ...fault, sourceLine: '' }));
+  const diagnostics = sortDiagnostics(yaml.diagnostics).map((fault) => withoutHashes(yaml.isReadable ? fault : { ...fault, sourceLine: '' }));
   if (value === null || hasErrors(diagnostics)) return { config: null, diagnostics };
   const users = Object.entries(value.basic_auth_users ?? {}).map(([name, hash]) => [name, { hash, role: roleOf(value.roles, name) }] as const);
   return {
@@ -89,6 +89,12 @@ export async function loadWebConfig(path: string): Promise<{ readonly config: We
     },
     diagnostics,
   };
+}
+
+/** A slip of the colon makes a hash part of a key, which a fault's place shows. */
+function withoutHashes(fault: Diagnostic): Diagnostic {
+  const blank = (text: string): string => text.replaceAll(/\$2[aby]\$\S+/g, '<secret>');
+  return { ...fault, path: blank(fault.path), message: blank(fault.message) };
 }
 
 function roleOf(roles: Readonly<Record<string, WebRole>> | undefined, name: string): WebRole {

@@ -137,10 +137,9 @@ export class YamlFile {
       const value: Record<string, unknown> = {};
       for (const pair of node.items) {
         const key = keyOf(pair);
-        const item = this.plainOf(pair.value, place.field(key), folder, depth + 1, aliased);
-        // A key named __proto__ must become an own property like any other.
-        if (key === '__proto__') Object.defineProperty(value, key, { value: item, enumerable: true, writable: true, configurable: true });
-        else value[key] = item;
+        // Schemas would leave it out of a map without a word.
+        if (key === '__proto__') throw new Unusable(rangeOf(pair.key) ?? range, 'found the key __proto__, expected another name; no key can be called so');
+        value[key] = this.plainOf(pair.value, place.field(key), folder, depth + 1, aliased);
       }
       return value;
     }

@@ -27,22 +27,25 @@ export function parseServersState(text: string, backend: string, who: string): r
       `${who}: show servers state ${backend}: found ${JSON.stringify(text.trim().slice(0, 120))}, expected format 1 of the server state`,
     );
   const names = lines[1].slice(2).trim().split(' ');
-  const rows = lines.slice(2).map((line) => {
-    const cells = line.trim().split(' ');
-    return (name: string): string => cells[names.indexOf(name)] ?? '';
-  });
+  const rows = lines.slice(2).map((line) => line.trim().split(' '));
   return rows
-    .filter((cell) => cell('be_name') === backend)
-    .map((cell) => {
-      const admin = Number(cell('srv_admin_state'));
-      return {
-        name: cell('srv_name'),
-        weight: Number(cell('srv_uweight')),
-        initial: Number(cell('srv_iweight')),
-        maint: (admin & maintBits) !== 0,
-        drain: (admin & drainBits) !== 0,
-        running: Number(cell('srv_op_state')) === running,
-      };
+    .filter((cells) => cells[names.indexOf('be_name')] === backend)
+    .map((cells) => {
+      const cell = (name: string): string => (names.includes(name) ? (cells[names.indexOf(name)] ?? '') : '');
+      const numberIn = (name: string): number => (/^\d{1,9}$/.test(cell(name)) ? Number(cell(name)) : Number.NaN);
+      const [operation, admin, weight, initial] = ['srv_op_state', 'srv_admin_state', 'srv_uweight', 'srv_iweight'].map(numberIn) as [
+        number,
+        number,
+        number,
+        number,
+      ];
+      // A row that was cut off may end in the middle of a number.
+      if (cells.length < names.length || cell('srv_name') === '' || [operation, admin, weight, initial].some(Number.isNaN))
+        throw new PlaneError(
+          'permanent',
+          `${who}: show servers state ${backend}: found the row ${JSON.stringify(cells.join(' ').slice(0, 120))}, expected ${names.length} cells, with numbers for state and weight`,
+        );
+      return { name: cell('srv_name'), weight, initial, maint: (admin & maintBits) !== 0, drain: (admin & drainBits) !== 0, running: operation === running };
     });
 }
 

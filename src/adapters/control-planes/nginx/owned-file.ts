@@ -94,8 +94,9 @@ function readUpstream(block: Directive, versions: Readonly<Record<string, readon
     const address = directive.words[1]?.text ?? '';
     const parameters = directive.words.slice(2).map((word) => word.text);
     const version = versionOf(versions, address) ?? fail(`server ${address} belongs to no version; name it under plane.upstream.versions`);
-    const weight = Number(parameters.find((parameter) => parameter.startsWith('weight='))?.slice('weight='.length) ?? 1);
-    if (!(weight >= 1)) fail(`server ${address}: nginx refuses weight=${weight}; a server that gets nothing is "down"`);
+    const written = parameters.find((parameter) => parameter.startsWith('weight='))?.slice('weight='.length) ?? '1';
+    const weight = /^\d{1,9}$/.test(written) ? Number(written) : 0;
+    if (weight === 0) fail(`server ${address}: nginx refuses weight=${written}; expected a whole number above 0; a server that gets nothing is "down"`);
     if (parameters.includes('down') || parameters.includes('backup')) continue;
     sums.set(version, (sums.get(version) ?? 0) + weight);
   }

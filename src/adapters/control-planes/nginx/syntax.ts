@@ -11,6 +11,9 @@ export class SyntaxFault extends Error {
   override readonly name = 'SyntaxFault';
 }
 
+/** Of blocks inside blocks; nginx's own configurations have five or six. */
+const maxDepth = 50;
+
 /**
  * Directives of a file, by the rules of ngx_conf_read_token: words, quotes, comments, blocks.
  * @throws {SyntaxFault} with the line
@@ -38,9 +41,12 @@ export function parseDirectives(text: string): readonly Directive[] {
       return { text: text.slice(start + 1, at - 1), start, end: at };
     }
     while (at < text.length && !/[\s;{}]/.test(text[at] ?? '')) at += text[at] === '\\' ? 2 : 1;
+    if (at > text.length) fail('nothing stands behind the last \\');
     return { text: text.slice(start, at), start, end: at };
   };
-  const list = (isInner: boolean): Directive[] => {
+  const list = (depth: number): Directive[] => {
+    if (depth > maxDepth) fail(`more than ${maxDepth} blocks inside each other`);
+    const isInner = depth > 0;
     const found: Directive[] = [];
     for (;;) {
       skip();
@@ -63,10 +69,10 @@ export function parseDirectives(text: string): readonly Directive[] {
       }
       at += 1;
       const start = at;
-      const directives = list(true);
+      const directives = list(depth + 1);
       found.push({ words, end, block: { directives, start, end: at } });
       at += 1;
     }
   };
-  return list(false);
+  return list(0);
 }

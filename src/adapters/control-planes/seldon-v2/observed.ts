@@ -44,7 +44,7 @@ export function truthOf(endpoint: EndpointObservation): ModelTruth | ExperimentT
 
 export function versionOf(given: Artifact, versioning: Versioning): string {
   if (versioning.kind === 'artifact_version') return given.artifact_version === null ? '?' : String(given.artifact_version);
-  return versioning.names.versionOf(given.uri) ?? given.uri;
+  return given.uri === '' ? '?' : (versioning.names.versionOf(given.uri) ?? given.uri);
 }
 
 /** @param from the artifact that is replaced: what the version does not say stays */

@@ -32,7 +32,30 @@ async function readUrl(file: string): Promise<URL> {
   if (url === null || !/^postgres(ql)?:$/.test(url.protocol) || url.pathname.length < 2) {
     throw new JournalError(`journal postgres: ${file} does not hold the address of a database; write postgres://user:password@host:port/database into it`);
   }
+  if (![url.username, url.password, url.hostname, url.pathname].every(isPercentEncoded))
+    throw new JournalError(`journal postgres: ${file} holds an address with a % that is followed by no code; write %25 for a percent sign`);
   return url;
+}
+
+function isPercentEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What the address says but the password. @throws {JournalError} for parameters that cannot be used, such as a certificate's file that is not there */
+function settingsOf({ url, file }: Address) {
+  try {
+    const { host, port, user, database, ssl } = new pg.Client({ connectionString: url.href });
+    return { host, port, ssl, ...(user === undefined ? {} : { user }), ...(database === undefined ? {} : { database }) };
+  } catch (error) {
+    // Not its words: they may quote the address.
+    const why = error instanceof Error && 'code' in error ? String(error.code) : 'they cannot be read';
+    throw new JournalError(`journal postgres: the parameters of the address in ${file} cannot be used (${why}); look at what stands behind its ?`);
+  }
 }
 
 /** `queryTimeoutMs`: a statement, or a connection, that takes longer is given up and its connection closed. */
@@ -51,11 +74,8 @@ export class JournalPool implements PostgresPool {
   constructor({ address, max, queryTimeoutMs, applicationName }: PoolOptions) {
     this.#queryTimeoutMs = queryTimeoutMs;
     // A password in the connection string would win over the function: only the rest is taken from it.
-    const { host, port, user, database, ssl } = new pg.Client({ connectionString: address.url.href });
     this.#pool = new pg.Pool({
-      ...{ host, port, ssl },
-      ...(user === undefined ? {} : { user }),
-      ...(database === undefined ? {} : { database }),
+      ...settingsOf(address),
       password: async () => decodeURIComponent((await readUrl(address.file)).password),
       application_name: applicationName,
       max,
