@@ -17,7 +17,7 @@ import { environment, expandVariables } from './env.ts';
 import { displayPath, expandPattern, fileDiagnostic, hashFiles, type ReadFile, readBytes } from './files.ts';
 import { toLimits } from './limits-schema.ts';
 import { toModel, toPolicy } from './model.ts';
-import { checkModelGroups, toModelGroup } from './model-groups.ts';
+import { checkModelGroups, type ListedModel, toModelGroup } from './model-groups.ts';
 import { checkModelPattern } from './model-pattern.ts';
 import { rollbackSchema } from './policy-schema.ts';
 import { presets } from './presets/index.ts';
@@ -55,7 +55,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
   checkLeaderElection(yaml, plain);
   checkTimes(yaml, plain);
   checkNames(yaml, plain, 'groups');
-  checkModelGroups(yaml, listAt(plain, ['groups']), namesIn(plain, 'models'));
+  checkModelGroups(yaml, listAt(plain, ['groups']), listedModels(plain));
   await checkBodyFiles(yaml, plain);
   const ruleFiles = await readRuleFiles(yaml, plain, folder);
   const rules = readRules(ruleFiles, {
@@ -294,6 +294,13 @@ function checkNames(yaml: YamlFile, plain: unknown, list: string): void {
     if (typeof name !== 'string') return;
     if (names.has(name)) repeated(yaml, [list, i, 'name'], name);
     names.add(name);
+  });
+}
+
+function listedModels(plain: unknown): readonly ListedModel[] {
+  return listAt(plain, ['models']).flatMap((model) => {
+    const [name, mode] = [valueAt(model, ['name']), valueAt(model, ['rollback', 'mode'])];
+    return typeof name === 'string' ? [{ name, mode: typeof mode === 'string' ? mode : 'dry_run' }] : [];
   });
 }
 

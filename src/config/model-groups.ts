@@ -50,15 +50,33 @@ export function toModelGroup(parsed: Parsed, names: readonly string[]): ModelGro
   return { name: parsed.name, kind, models: [...new Set(found)], releasedWithinMs: parsed.released_within ?? defaultReleasedWithinMs };
 }
 
+/** A model as it stands in the file: its name, and the `rollback.mode` that holds when it follows another. */
+export type ListedModel = { readonly name: string; readonly mode: string };
+
 /** Checks that groups name models, two or more each, and none of them twice. @param entries as they stand in the file */
-export function checkModelGroups(yaml: YamlFile, entries: readonly unknown[], names: readonly string[]): void {
+export function checkModelGroups(yaml: YamlFile, entries: readonly unknown[], models: readonly ListedModel[]): void {
+  const names = models.map(({ name }) => name);
   const groups = new Map<string, Named>();
   for (const [i, entry] of entries.entries()) {
     const group: Named = { index: i, name: String(valueAt(entry, ['name'])) };
     for (const kind of kinds) {
       const listed = valueAt(entry, [kind]);
-      if (Array.isArray(listed)) checkModels(yaml, listed, { at: ['groups', i, kind], group, isOrdered: kind === 'ordered', names, groups });
+      if (!Array.isArray(listed)) continue;
+      if (kind !== 'hold_peers') checkModes(yaml, listed, ['groups', i, kind], models);
+      checkModels(yaml, listed, { at: ['groups', i, kind], group, isOrdered: kind === 'ordered', names, groups });
     }
+  }
+}
+
+/** Where some act and some do not, none does: easily overlooked, since acting is opted into model by model. */
+function checkModes(yaml: YamlFile, listed: readonly unknown[], at: readonly PropertyKey[], models: readonly ListedModel[]): void {
+  const ofGroup = listed.map((glob) => (typeof glob === 'string' && glob !== '' ? models.filter(({ name }) => globPattern(glob).test(name)) : []));
+  if (!ofGroup.flat().some(({ mode }) => mode === 'enforce')) return;
+  for (const [j, found] of ofGroup.entries()) {
+    const idle = found.find(({ mode }) => mode !== 'enforce');
+    if (idle === undefined) continue;
+    const message = `${idle.name} has rollback.mode: ${idle.mode}, so nothing of this group is rolled back, only recorded; write enforce for all of them or for none`;
+    yaml.report([...at, j], message, { code: 'group_mode', severity: 'warning' });
   }
 }
 

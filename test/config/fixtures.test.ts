@@ -65,6 +65,19 @@ describe('good settings', () => {
     expect(config?.groups.flatMap(({ rules }) => rules).length).toBeGreaterThan(0);
   });
 
+  it('spells patterns of groups out, and says when a group is only recorded', async () => {
+    const { config, diagnostics } = await load('groups.good.yaml');
+
+    expect(config?.modelGroups).toEqual([
+      { name: 'ranking', kind: 'together', models: ['ranker-eu', 'ranker-us'], releasedWithinMs: 7_200_000 },
+      { name: 'chain', kind: 'ordered', models: ['score', 'features'], releasedWithinMs: 3_600_000 },
+      { name: 'others', kind: 'hold_peers', models: ['fraud', 'shop'], releasedWithinMs: 3_600_000 },
+    ]);
+    expect(diagnostics.map(({ line, column, severity, message }) => `${line}:${column} ${severity}: ${message}`)).toEqual([
+      '16:34 warning: features has rollback.mode: dry_run, so nothing of this group is rolled back, only recorded; write enforce for all of them or for none',
+    ]);
+  });
+
   it('takes external labels from the environment', async () => {
     const { config } = await load('environment.good.yaml');
 
