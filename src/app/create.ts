@@ -40,6 +40,8 @@ export type CreateOptions = {
   readonly smoke?: SmokeRunner;
   /** `--dry-run`. */
   readonly forceDryRun?: boolean;
+  /** `--web.external-url`, without a slash at its end. */
+  readonly externalUrl?: string | null;
   /** 0..1, for jitter. */
   readonly random?: () => number;
 };
@@ -104,7 +106,7 @@ export async function createApp(config: Config, options: CreateOptions): Promise
   const stopListening = memory.onAppend((events) => {
     if (events.some((event) => event.type === 'message_enqueued')) void outbox.wake();
   });
-  const teller = new MessageTeller({ memory, board, fleet, sink: outbox, log });
+  const teller = new MessageTeller({ memory, board, fleet, sink: outbox, log, externalUrl: options.externalUrl ?? null });
   const app = new App(built.runtime, {
     memory,
     board,

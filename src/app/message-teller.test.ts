@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { anEpisode } from '../../test/support/an-episode.ts';
 import { aModel, aRule, aVerdict } from '../../test/support/builders.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane } from '../../test/support/fake-plane.ts';
@@ -25,8 +26,8 @@ const route: Route = {
   routes: [],
 };
 
-/** What is told while a rule that only tells fires for these versions. */
-async function toldOf(versions: readonly string[]): Promise<readonly NewMessage[]> {
+/** A model with one rule that only tells. */
+async function setScene() {
   const clock = new FakeClock();
   const journal = await openMemoryJournal({ clock });
   const memory = await Memory.load(journal);
@@ -51,6 +52,12 @@ async function toldOf(versions: readonly string[]): Promise<readonly NewMessage[
     modelGroups: [],
     forceDryRun: false,
   };
+  return { clock, journal, memory, board, runtime, rule };
+}
+
+/** What is told while the rule fires for these versions. */
+async function toldOf(versions: readonly string[], externalUrl: string | null = null): Promise<readonly NewMessage[]> {
+  const { clock, journal, memory, board, runtime, rule } = await setScene();
   const atMs = clock.nowMs();
   for (const version of versions) {
     board.post([aVerdict({ version, atMs, breachingSinceMs: atMs })]);
@@ -59,7 +66,7 @@ async function toldOf(versions: readonly string[]): Promise<readonly NewMessage[
   }
   const told: NewMessage[] = [];
   const sink = { enqueue: async (message: NewMessage) => told.push(message) > 0, events: () => [] };
-  await new MessageTeller({ memory, board, fleet: new FleetWatch(), sink, log: silentLog }).tellAlerts(runtime, atMs);
+  await new MessageTeller({ memory, board, fleet: new FleetWatch(), sink, log: silentLog, externalUrl }).tellAlerts(runtime, atMs);
   await journal.close();
   return told;
 }
@@ -75,4 +82,28 @@ it('an alert links where its version came from; the links of the file beat those
 
 it('alerts of several versions in one message link nothing: it would be read as being about all', async () => {
   expect(await toldOf(['2', '1'])).toMatchObject([{ content: { alerts: [{}, {}], links: {} } }]);
+});
+
+it('an alert links the page of its model where people reach it, and nothing where nobody said so', async () => {
+  const url = 'https://rollbackd.example.org/ml';
+
+  expect(await toldOf(['2'], url)).toMatchObject([{ content: { links: { rollbackd: `${url}/models/fraud` } } }]);
+  expect((await toldOf(['2']))[0]?.content).not.toHaveProperty('links.rollbackd');
+});
+
+it('messages of a rollback link its page for good; a link of that name in the settings is kept', async () => {
+  const { journal, memory, board, runtime } = await setScene();
+  const told: NewMessage[] = [];
+  const sink = { enqueue: async () => true, events: (messages: readonly NewMessage[]) => (told.push(...messages), []) };
+  const teller = new MessageTeller({ memory, board, fleet: new FleetWatch(), sink, log: silentLog, externalUrl: 'https://rollbackd.example.org' });
+
+  teller.onStarted(anEpisode(), runtime);
+  teller.onFinished(anEpisode({ links: { rollbackd: 'https://own.example.org', runbook: 'https://runbooks.example.org' } }), runtime);
+  await journal.close();
+
+  const page = 'https://rollbackd.example.org/rollbacks/rb_01JDEXAMPLE';
+  expect(told.map(({ content }) => content['links'])).toEqual([
+    { rollbackd: page, git_tag: 'https://git.example.org/fraud/tags/v7' },
+    { rollbackd: 'https://own.example.org', runbook: 'https://runbooks.example.org' },
+  ]);
 });

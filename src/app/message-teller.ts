@@ -32,14 +32,17 @@ export class MessageTeller implements Teller {
   readonly #fleet: FleetWatch;
   readonly #sink: MessageSink;
   readonly #log: Log;
+  readonly #externalUrl: string | null;
   #groups: GrouperState<AlertItem> = noGroups;
 
-  constructor(options: { memory: Memory; board: VerdictBoard; fleet: FleetWatch; sink: MessageSink; log: Log }) {
+  /** @param options.externalUrl of our own pages as people reach them, without a slash at its end; absent or `null`: no message links them */
+  constructor(options: { memory: Memory; board: VerdictBoard; fleet: FleetWatch; sink: MessageSink; log: Log; externalUrl?: string | null }) {
     this.#memory = options.memory;
     this.#board = options.board;
     this.#fleet = options.fleet;
     this.#sink = options.sink;
     this.#log = options.log;
+    this.#externalUrl = options.externalUrl ?? null;
   }
 
   onOpened(episode: Episode, runtime: Runtime): readonly JournalEvent[] {
@@ -75,7 +78,7 @@ export class MessageTeller implements Teller {
         const content: AlertContent = {
           status,
           externalLabels: runtime.externalLabels,
-          links: linksOf(alerts, runtime),
+          links: this.#alertLinks(alerts, runtime),
           alerts: alerts.map(({ data, endsAtMs }) => ({ ...data, endsAt: endsAtMs === null ? null : new Date(endsAtMs).toISOString() })),
         };
         await this.#sink.enqueue({ id, receiver, kind: 'alert', content });
@@ -114,11 +117,26 @@ export class MessageTeller implements Teller {
     const endpoints = new Set(episode.steps.filter((entry) => entry.step.phase !== 'persist').map((entry) => entry.step.endpoint));
     return {
       ...viewEpisode(episode),
+      links: this.#withPage(`rollbacks/${encodeURIComponent(episode.id)}`, episode.links),
       externalLabels: runtime.externalLabels,
       quarantinedUntil: quarantined === undefined ? null : new Date(quarantined.untilMs).toISOString(),
       replicas: endpoints.size === 0 ? null : endpoints.size,
       requestedBy: episode.requestedBy,
     };
+  }
+
+  /** Links of the version that the alerts are about; none where they are about several. */
+  #alertLinks(alerts: readonly { readonly data: AlertItem }[], runtime: Runtime): Readonly<Record<string, string>> {
+    const [first, ...others] = new Map(alerts.map(({ data }) => [`${data.model} ${data.version}`, data])).values();
+    const model = first === undefined || others.length > 0 ? undefined : runtime.models.get(first.model);
+    if (model === undefined || first === undefined) return {};
+    const links = renderVersionLinks(model, runtime.planes.get(model.controlPlane), first.version);
+    return this.#withPage(`models/${encodeURIComponent(model.name)}`, links);
+  }
+
+  /** With our own page first; a link of that name in the settings is kept. */
+  #withPage(path: string, links: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+    return this.#externalUrl === null ? links : { rollbackd: `${this.#externalUrl}/${path}`, ...links };
   }
 
   /** Breakers that are open concern all models, and are told as alerts of our own. */
@@ -175,13 +193,6 @@ export class MessageTeller implements Teller {
   #speaksThroughEpisode(model: string, version: string, firingSinceMs: number): boolean {
     return this.#memory.episodes(model).some((episode) => episode.from === version && (episode.finishedAtMs === null || episode.finishedAtMs >= firingSinceMs));
   }
-}
-
-/** Links of the version that the alerts are about; none where they are about several. */
-function linksOf(alerts: readonly { readonly data: AlertItem }[], runtime: Runtime): Readonly<Record<string, string>> {
-  const [first, ...others] = new Map(alerts.map(({ data }) => [`${data.model} ${data.version}`, data])).values();
-  const model = first === undefined || others.length > 0 ? undefined : runtime.models.get(first.model);
-  return model === undefined || first === undefined ? {} : renderVersionLinks(model, runtime.planes.get(model.controlPlane), first.version);
 }
 
 /** Distinct receivers for these labels. */

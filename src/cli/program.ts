@@ -70,6 +70,9 @@ function addRun(program: Command, done: (exitCode: number) => void): void {
     .option('--config.auto-reload', 'reload when a file changes (by hash, works on ConfigMaps)', false)
     .addOption(new Option('--config.auto-reload-interval <duration>', 'how often to look').default(30_000, '30s').argParser(readDuration))
     .addOption(new Option('--web.listen-address <host:port>', 'where to listen').default('127.0.0.1:9797').env('ROLLBACKD_WEB_LISTEN_ADDRESS'))
+    .addOption(
+      new Option('--web.external-url <url>', 'where people reach the web page; messages link it').env('ROLLBACKD_WEB_EXTERNAL_URL').argParser(readWebUrl),
+    )
     .addOption(new Option('--web.config.file <file>', 'TLS, users and their roles; see docs/operations.md').env('ROLLBACKD_WEB_CONFIG_FILE'))
     .option('--web.enable-admin-api', 'allow POST under /api/v1, from this machine only; not needed with users', false)
     .option('--web.enable-lifecycle', 'allow POST /-/reload', false)
@@ -85,6 +88,7 @@ function addRun(program: Command, done: (exitCode: number) => void): void {
           autoReload: flags['config.autoReload'] === true,
           autoReloadIntervalMs: Number(flags['config.autoReloadInterval']),
           listenAddress: String(flags['web.listenAddress']),
+          externalUrl: (flags['web.externalUrl'] as string | undefined) ?? null,
           webConfigFile: (flags['web.config.file'] as string | undefined) ?? null,
           enableAdminApi: flags['web.enableAdminApi'] === true,
           enableLifecycle: flags['web.enableLifecycle'] === true,
@@ -344,6 +348,14 @@ function readRatio(text: string): number {
   const number = text.endsWith('%') ? Number(text.slice(0, -1)) / 100 : Number(text);
   if (text.trim() === '' || !(number >= 0 && number <= 1)) throw new InvalidArgumentError('write a ratio from 0 to 1, or 0.1%');
   return number;
+}
+
+/** `https://rollbackd.example.org/ml/` → `https://rollbackd.example.org/ml` */
+function readWebUrl(text: string): string {
+  const url = URL.parse(text);
+  const isPlain = url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '' && url.search === '' && url.hash === '';
+  if (!isPlain) throw new InvalidArgumentError('expected http(s)://host/path without user, query and fragment; write https://rollbackd.example.org/');
+  return url.href.replace(/\/+$/, '');
 }
 
 function readDuration(text: string): number {

@@ -26,6 +26,8 @@ export type RunFlags = {
   readonly autoReload: boolean;
   readonly autoReloadIntervalMs: number;
   readonly listenAddress: string;
+  /** Where people reach the pages, without a slash at its end; `null`: no message links them. */
+  readonly externalUrl: string | null;
   /** `null`: http, and nobody signs in. */
   readonly webConfigFile: string | null;
   readonly enableAdminApi: boolean;
@@ -49,7 +51,7 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   const config = await loadSettings(flags.configFile);
   const webConfig = flags.webConfigFile === null ? null : await loadWebSettings(flags.webConfigFile);
   const metrics = new Metrics({ version: readVersion() });
-  const created = await createApp(config, { log, metrics, forceDryRun: flags.dryRun });
+  const created = await createApp(config, { log, metrics, forceDryRun: flags.dryRun, externalUrl: flags.externalUrl });
   const { app } = created;
   const stopping = new AbortController();
   const reloader = new Reloader(config, { load: async () => await loadConfig(config.file, registries), apply: created.apply, clock: realClock, log, metrics });

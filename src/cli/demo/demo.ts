@@ -82,6 +82,7 @@ export async function demo(options: DemoOptions): Promise<number> {
       autoReload: false,
       autoReloadIntervalMs: 30_000,
       listenAddress: `127.0.0.1:${options.port}`,
+      externalUrl: null,
       webConfigFile: null,
       enableAdminApi: true,
       enableLifecycle: false,

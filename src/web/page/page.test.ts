@@ -287,7 +287,7 @@ it('shows all that rollbackd talks to, up or down, since when, and the last erro
     'tfs-0:8500: connection refused',
     'ml-oncall receiver slack … not asked yet',
     'load-test · off',
-    'ab12',
+    'ab12 settings – none ✔ in force',
   ])
     expect(text).toContain(words);
 });

@@ -41,15 +41,18 @@ function partTable(parts: readonly PartRow[], { nowMs }: Place): Html {
     { head: 'Name', kind: 'head', cell: (row) => name(row.name) },
     { head: 'Part', cell: ({ part }) => part },
     { head: 'Kind', cell: ({ kind }) => kind },
-    {
-      head: 'State',
-      cell: ({ up }) => (up === null ? badge('not asked yet', { glyph: '…' }) : up ? badge('ok', { words: 'up' }) : badge('failed', { words: 'down' })),
-    },
+    { head: 'State', cell: stateOf },
     { head: 'Since', cell: ({ since }) => age(since, nowMs) },
     { head: 'Last success', cell: ({ last_success }) => age(last_success, nowMs) },
     { head: 'Last error', kind: 'wide', cell: ({ error }) => error },
   ];
   return table('What rollbackd talks to', parts, columns, { none: 'Nothing.', tone: ({ up }) => (up === false ? 'bad' : null) });
+}
+
+function stateOf({ up, part }: PartRow): Html {
+  if (up === null) return badge('not asked yet', { glyph: '…' });
+  const [good, bad] = part === 'settings' ? ['in force', 'refused'] : ['up', 'down'];
+  return up ? badge('ok', { words: good }) : badge('failed', { words: bad });
 }
 
 function freezeTable({ freeze_windows: windows }: StatusView): Html {
