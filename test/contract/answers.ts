@@ -1,5 +1,7 @@
-import type { PlaneError } from '../../src/domain/ports.ts';
+import type { ControlPlane, PlaneError } from '../../src/domain/ports.ts';
 import type { ErrorClass } from '../../src/domain/step.ts';
+import type { Upstream } from '../support/misbehaving-server.ts';
+import type { Place } from './faults.ts';
 import type { ControlPlaneSetup } from './plane-steps.ts';
 
 /** One way in which a call to a plane can end, and what must follow from it: the table of reference control-planes-serving 6.3. */
@@ -30,6 +32,8 @@ export type Fault = AsyncDisposable & {
 export type FaultySetup = ControlPlaneSetup & {
   /** From now on every reading, or every write, ends as the answer of that name. Where it has words, they hold the secret. */
   readonly fault: (on: 'read' | 'write', answer: string) => Promise<Fault>;
+  /** What the plane talks to, by name, and the same plane with a time limit of `limitMs` towards another place; empty where it talks to nobody (commands). */
+  readonly wires: Readonly<Record<string, { readonly upstream: Upstream; readonly connect: (place: Place) => Promise<ControlPlane> }>>;
   /** All that the plane has logged, and told of its requests. */
   readonly said: () => string;
 };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { AnyControlPlaneKind } from '../../../src/adapters/control-planes/control-plane.ts';
 import type { Clock, ControlPlane, PlaneTarget } from '../../../src/domain/ports.ts';
 import type { FaultySetup } from '../../contract/answers.ts';
+import { timeout } from '../../contract/plane-faults.ts';
 import { expiringClock } from '../expiring-clock.ts';
 import { aPlaneDeps } from '../plane-deps.ts';
 import { recordingLog } from '../recording-log.ts';
@@ -29,14 +30,14 @@ export async function connectPlane(
   return await kind.create(config, aPlaneDeps());
 }
 
-function writeKubeconfig(folder: string, url: string, token: string): string {
+function writeKubeconfig(folder: string, url: string, token: string, caFile: string | null = null): string {
   const kubeconfig = join(folder, `${url.replaceAll(/\W/g, '-')}.json`);
   writeFileSync(
     kubeconfig,
     JSON.stringify({
       'current-context': 'test',
       contexts: [{ name: 'test', context: { cluster: 'test', user: 'test', namespace: 'shop' } }],
-      clusters: [{ name: 'test', cluster: { server: url } }],
+      clusters: [{ name: 'test', cluster: { server: url, ...(caFile === null ? {} : { 'certificate-authority': caFile }) } }],
       users: [{ name: 'test', user: { token } }],
     }),
   );
@@ -70,9 +71,9 @@ export async function setKubernetesStage(options: {
   const log = recordingLog();
   const clock = expiringClock();
   let remembered = (): Readonly<Record<string, unknown>> => memory;
-  const connect = async (url: string): Promise<ControlPlane> => {
-    const kubeconfig = writeKubeconfig(folder, url, secret);
-    const config = options.kind.config.parse({ kubeconfig, ...options.config });
+  const connect = async (url: string, more: Readonly<Record<string, unknown>> = {}, caFile: string | null = null): Promise<ControlPlane> => {
+    const kubeconfig = writeKubeconfig(folder, url, secret, caFile);
+    const config = options.kind.config.parse({ kubeconfig, ...options.config, ...more });
     return await options.kind.create(config, {
       clock: options.clock ?? clock,
       log,
@@ -93,6 +94,7 @@ export async function setKubernetesStage(options: {
     remember: (values) => (memory = { ...memory, ...values }),
     mutations: async () => kubernetes.mutations(),
     fault: kubernetesFault(kubernetes, clock, secret),
+    wires: { 'API server': { upstream: new URL(kubernetes.url).host, connect: async ({ url, caFile }) => await connect(url, { timeout }, caFile) } },
     said: log.text,
     unreachable: async () => await connect('http://127.0.0.1:9'),
     silent: async () => await connect(deaf.url),

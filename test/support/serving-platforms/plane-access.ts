@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ControlPlane } from '../../../src/domain/ports.ts';
 import type { FaultySetup } from '../../contract/answers.ts';
+import { timeout } from '../../contract/plane-faults.ts';
 
 /** Token of the kubeconfigs written here; no output may show it. */
 export const plantedToken = 'planted-t0ken';
@@ -50,15 +51,15 @@ export async function startSilence(): Promise<{ readonly url: string; readonly a
  */
 export async function contractSetupOf<Started extends PlatformSetup>(
   start: () => Promise<Started>,
-  planeOn: (kubeconfig: string) => ControlPlane,
+  planeOn: (kubeconfig: string, more?: { readonly timeout: string }) => ControlPlane,
 ): Promise<FaultySetup> {
   const owned = new AsyncDisposableStack();
   const setup = owned.use(await start());
   const silence = owned.use(await startSilence());
-  const towards = (server: string): ControlPlane => {
+  const towards = (server: string, more?: { readonly timeout: string }): ControlPlane => {
     const kubeconfig = kubeconfigFor(server);
     owned.defer(kubeconfig.remove);
-    return planeOn(kubeconfig.path);
+    return planeOn(kubeconfig.path, more);
   };
   return {
     ...setup,
@@ -68,13 +69,14 @@ export async function contractSetupOf<Started extends PlatformSetup>(
     unreachable: async () => towards(`http://${await freeAddress()}`),
     silent: async () => towards(silence.url),
     secret: plantedToken,
+    wires: { 'API server': { upstream: new URL(setup.kubernetes.url).host, connect: async ({ url }) => towards(url, { timeout }) } },
     [Symbol.asyncDispose]: async () => owned.disposeAsync(),
   };
 }
 
 /** What a platform's own start gives of it. */
 type PlatformSetup = Pick<FaultySetup, 'plane' | 'target' | 'remember' | 'fault' | 'said'> &
-  AsyncDisposable & { readonly kubernetes: { readonly mutations: () => number } };
+  AsyncDisposable & { readonly kubernetes: { readonly url: string; readonly mutations: () => number } };
 
 /** An address where nobody listens. */
 export async function freeAddress(): Promise<string> {

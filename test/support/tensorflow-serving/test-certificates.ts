@@ -7,20 +7,25 @@ export interface TestCertificate {
 }
 
 /**
- * Makes a certificate for tests, valid for a day: an authority without `issuer`, else one for localhost and 127.0.0.1 signed by it.
+ * Makes a certificate for tests, valid for a day (or run out since an hour): an authority without `issuer`, else one for localhost and 127.0.0.1, or for
+ * another host, signed by it.
  * Made anew each time, so that no key lies in the repository and none runs out.
  * @see https://www.rfc-editor.org/rfc/rfc5280#section-4.1 (the structure)
  */
-export function makeTestCertificate(commonName: string, issuer?: TestCertificate & { commonName: string }): TestCertificate {
+export function makeTestCertificate(
+  commonName: string,
+  issuer?: TestCertificate & { commonName: string },
+  { isExpired = false, host }: { readonly isExpired?: boolean; readonly host?: string } = {},
+): TestCertificate {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const signer = issuer ? createPrivateKey(issuer.key) : privateKey;
-  const extensions = issuer ? [SUBJECT_ALTERNATIVE_NAMES] : [IS_AUTHORITY];
+  const extensions = issuer ? [host === undefined ? subjectAltNames('localhost', [127, 0, 0, 1]) : subjectAltNames(host)] : [IS_AUTHORITY];
   const body = sequence(
     tagged(0xa0, integer(2)),
     integer(Math.floor(Math.random() * 2 ** 30) + 1),
     ECDSA_WITH_SHA256,
     name(issuer?.commonName ?? commonName),
-    sequence(time(-3_600_000), time(86_400_000)),
+    isExpired ? sequence(time(-86_400_000), time(-3_600_000)) : sequence(time(-3_600_000), time(86_400_000)),
     name(commonName),
     publicKey.export({ type: 'spki', format: 'der' }),
     tagged(0xa3, sequence(...extensions)),
@@ -63,10 +68,11 @@ function time(offsetMs: number): Buffer {
 
 const ECDSA_WITH_SHA256 = sequence(identifier('2a8648ce3d040302'));
 const IS_AUTHORITY = sequence(identifier('551d13'), tagged(0x01, Buffer.from([0xff])), tagged(0x04, sequence(tagged(0x01, Buffer.from([0xff])))));
-const SUBJECT_ALTERNATIVE_NAMES = sequence(
-  identifier('551d11'),
-  tagged(0x04, sequence(tagged(0x82, Buffer.from('localhost')), tagged(0x87, Buffer.from([127, 0, 0, 1])))),
-);
+
+function subjectAltNames(host: string, address?: readonly number[]): Buffer {
+  const addresses = address === undefined ? [] : [tagged(0x87, Buffer.from(address))];
+  return sequence(identifier('551d11'), tagged(0x04, sequence(tagged(0x82, Buffer.from(host)), ...addresses)));
+}
 
 function pem(key: KeyObject): string {
   return key.export({ type: 'pkcs8', format: 'pem' }).toString();

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
 import { describeAnswers } from '../../../../test/contract/plane-answers.ts';
+import { describePlaneFaults } from '../../../../test/contract/plane-faults.ts';
 import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
 import { ArgoRolloutsController } from '../../../../test/support/kubernetes/argo-rollouts/controller.ts';
 import { aRollout, basicCanary, heldBlueGreen, podsOf, rolloutCrd, routedCanary } from '../../../../test/support/kubernetes/argo-rollouts/objects.ts';
@@ -71,6 +72,7 @@ async function serveSeven(options: Options): Promise<World> {
 const judged = { blueGreen: { activeService: 'fraud-active', postPromotionAnalysis: { templates: [{ templateName: 'errors' }] } } };
 
 describeControlPlane('argo_rollouts, a canary beside a proxy,', async () => await serveSeven({ strategy: routedCanary }), null);
+describePlaneFaults('argo_rollouts', async () => await serveSeven({ strategy: routedCanary }), { to: 'API server', protocol: 'http', isShared: true });
 describeControlPlane('argo_rollouts, blue-green,', async () => await serveSeven({ strategy: heldBlueGreen }), null);
 // 7 serves alone and 6 is the stable one yet: one step brings it back.
 describeAnswers(

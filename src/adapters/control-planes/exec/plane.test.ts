@@ -124,6 +124,7 @@ async function start(): Promise<World> {
     silent: async () => another({ observe: { argv: ['sleep', '60'] } }),
     secret,
     fault: execFault(folder, () => deps.clock.expire()),
+    wires: {},
     said: deps.said,
     folder,
     another,

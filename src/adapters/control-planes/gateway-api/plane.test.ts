@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults } from '../../../../test/contract/plane-faults.ts';
 import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
 import { httpRouteCrd } from '../../../../test/support/kubernetes/crds/gateway-api.ts';
 import { GatewayController } from '../../../../test/support/kubernetes/gateway-controller.ts';
@@ -38,6 +39,7 @@ async function stage(backends: Readonly<Record<string, number | null>>, keys: Re
 }
 
 describeControlPlane('gateway_api', async () => await stage({ 'fraud-v6': 0, 'fraud-v7': 100 }), kubernetesAnswers);
+describePlaneFaults('gateway_api', async () => await stage({ 'fraud-v6': 0, 'fraud-v7': 100 }), { to: 'API server', protocol: 'http', tls: true });
 
 describe('gateway_api', () => {
   let setup: Awaited<ReturnType<typeof stage>>;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Answer, FaultySetup } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults, timeout } from '../../../../test/contract/plane-faults.ts';
 import { type DoubleState, type Interception, type RuntimeApiDouble, startRuntimeApi } from '../../../../test/support/haproxy/runtime-api.ts';
 import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
 import type { ControlPlane, PlaneTarget } from '../../../domain/ports.ts';
@@ -74,6 +75,9 @@ async function start({ form = 'weights', nodes: count = 1, persist = true, targe
     silent: async () => at([silentNode.address], { timeout: '30s' }),
     secret: null,
     fault: haproxyFault(nodes, () => deps.clock.expire()),
+    wires: {
+      'runtime API': { upstream: (nodes[0]?.address ?? '').replace('unix:', ''), connect: async ({ address }) => at([address], { timeout }) },
+    },
     said: deps.said,
     nodes,
     folder,
@@ -121,6 +125,7 @@ function haproxyFault(nodes: readonly RuntimeApiDouble[], expire: () => void): F
 
 describeControlPlane('haproxy (weights, two nodes)', async () => start({ nodes: 2 }), answersFor(3));
 describeControlPlane('haproxy (map)', async () => start({ form: 'map' }), answersFor(1));
+describePlaneFaults('haproxy', async () => start(), { to: 'runtime API', protocol: 'tcp' });
 
 async function steps(world: World): Promise<readonly Step[]> {
   const plan = world.plane.plan(world.target, await world.plane.observe(world.target, { thorough: true }, ever), all('6'));

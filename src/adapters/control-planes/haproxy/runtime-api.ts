@@ -43,8 +43,11 @@ async function exchange(address: string, command: string, timeoutMs: number, dep
         bytes += chunk.length;
         if (bytes > maxAnswerBytes) lost(`the answer is longer than ${maxAnswerBytes} bytes`);
       });
-      // Success is an empty line: an end without a byte is a connection that was cut.
-      socket.once('end', () => (bytes === 0 ? lost('the connection ended without an answer') : resolve(Buffer.concat(chunks).toString('utf8'))));
+      socket.once('end', () => {
+        const answer = Buffer.concat(chunks).toString('utf8');
+        if (isWhole(answer)) resolve(answer);
+        else lost(bytes === 0 ? 'the connection ended without an answer' : 'the answer was cut short, or is none of HAProxy');
+      });
       socket.once('error', (error: NodeJS.ErrnoException) =>
         error.code === 'EACCES' || error.code === 'EPERM'
           ? reject(new PlaneError('auth', `${address}: no right to open the socket (${error.code}); give rollbackd its group`))
@@ -60,6 +63,11 @@ async function exchange(address: string, command: string, timeoutMs: number, dep
     done.abort();
     socket.destroy();
   }
+}
+
+/** Every answer ends with an empty line, and success of a change is nothing but that. */
+function isWhole(answer: string): boolean {
+  return answer === '\n' || answer.endsWith('\n\n');
 }
 
 /** What HAProxy found wrong with a command that changes something; `null` for success, which is an empty line. */

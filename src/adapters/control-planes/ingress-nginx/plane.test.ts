@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults } from '../../../../test/contract/plane-faults.ts';
 import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
 import { anApplication, applicationCrd } from '../../../../test/support/kubernetes/argo-cd.ts';
 import { IngressNginx } from '../../../../test/support/kubernetes/ingress-nginx.ts';
@@ -54,6 +55,7 @@ async function stage({
 }
 
 describeControlPlane('ingress_nginx', async () => await stage(), kubernetesAnswers);
+describePlaneFaults('ingress_nginx', async () => await stage(), { to: 'API server', protocol: 'http', isShared: true });
 describeControlPlane('ingress_nginx, to the canary,', async () => await stage({ canary: { canary: 'true' }, way: ['6', '7'] }), kubernetesAnswers);
 
 describe('ingress_nginx', () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults } from '../../../../test/contract/plane-faults.ts';
 import { kubernetesAnswers } from '../../../../test/support/kubernetes/answers.ts';
 import { destinationRuleCrd, virtualServiceCrd } from '../../../../test/support/kubernetes/crds/istio.ts';
 import { setKubernetesStage } from '../../../../test/support/kubernetes/plane-stage.ts';
@@ -33,6 +34,7 @@ async function stage(subsets: Readonly<Record<string, number | null>>, options: 
 }
 
 describeControlPlane('istio', async () => await stage({ v6: 0, v7: 100 }), kubernetesAnswers);
+describePlaneFaults('istio', async () => await stage({ v6: 0, v7: 100 }), { to: 'API server', protocol: 'http', isShared: true });
 
 describe('istio', () => {
   let setup: Awaited<ReturnType<typeof stage>>;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { FaultySetup } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults } from '../../../../test/contract/plane-faults.ts';
 import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { kserveCrds } from '../../../../test/support/kubernetes/crds/kserve.ts';
 import { type FakeKubernetes, startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
@@ -129,10 +130,11 @@ async function startStandard(
 }
 
 function contractSetup(startIt: () => Promise<Started>): () => Promise<FaultySetup> {
-  return async () => await contractSetupOf(startIt, (kubeconfig) => new KservePlane(kserveConfig.parse({ kubeconfig }), aPlaneDeps()));
+  return async () => await contractSetupOf(startIt, (kubeconfig, more) => new KservePlane(kserveConfig.parse({ kubeconfig, ...more }), aPlaneDeps()));
 }
 
 describeControlPlane('kserve in Knative mode', contractSetup(startKnative), kubernetesAnswers);
+describePlaneFaults('kserve', contractSetup(startKnative), { to: 'API server', protocol: 'http', isShared: true });
 describeControlPlane(
   'kserve in Standard mode before v0.20',
   contractSetup(async () => {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FaultySetup } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults, timeout } from '../../../../test/contract/plane-faults.ts';
 import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { startControllers } from '../../../../test/support/kubernetes/controllers.ts';
 import { type FakeKubernetes, startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
@@ -83,12 +84,14 @@ async function start(
     silent: async () => planeTo(stack.use(await startSilence()).url),
     secret: plantedToken,
     fault: kubernetesFault(kubernetes, deps.clock, plantedToken),
+    wires: { 'API server': { upstream: new URL(kubernetes.url).host, connect: async ({ url }) => planeTo(url, { timeout }) } },
     said: deps.said,
     [Symbol.asyncDispose]: async () => await stack.disposeAsync(),
   };
 }
 
 describeControlPlane('kubernetes_deployment', start, kubernetesAnswers);
+describePlaneFaults('kubernetes_deployment', start, { to: 'API server', protocol: 'http', isShared: true });
 
 describe('kubernetes_deployment', () => {
   let world: World;

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { FaultySetup } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults, timeout } from '../../../../test/contract/plane-faults.ts';
 import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { startControllers } from '../../../../test/support/kubernetes/controllers.ts';
 import { type FakeKubernetes, startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
@@ -36,8 +37,8 @@ async function start(options: { blueReplicas?: number; keys?: Record<string, unk
   const deps = aPlaneDeps();
   const planes: ControlPlane[] = [];
   stack.defer(async () => void (await Promise.all(planes.map(async (plane) => await plane.close()))));
-  const planeTo = (server: string): ControlPlane => {
-    const config = kubernetesServiceConfig.parse({ kubeconfig: files.write(server, 'shop') });
+  const planeTo = (server: string, settings: Record<string, unknown> = {}): ControlPlane => {
+    const config = kubernetesServiceConfig.parse({ kubeconfig: files.write(server, 'shop'), ...settings });
     const plane = new KubernetesServicePlane(config, deps);
     planes.push(plane);
     return plane;
@@ -73,12 +74,14 @@ async function start(options: { blueReplicas?: number; keys?: Record<string, unk
     silent: async () => planeTo(stack.use(await startSilence()).url),
     secret: plantedToken,
     fault: kubernetesFault(kubernetes, deps.clock, plantedToken),
+    wires: { 'API server': { upstream: new URL(kubernetes.url).host, connect: async ({ url }) => planeTo(url, { timeout }) } },
     said: deps.said,
     [Symbol.asyncDispose]: async () => await stack.disposeAsync(),
   };
 }
 
 describeControlPlane('kubernetes_service', start, kubernetesAnswers);
+describePlaneFaults('kubernetes_service', start, { to: 'API server', protocol: 'http', isShared: true });
 
 describe('kubernetes_service', () => {
   let world: World;

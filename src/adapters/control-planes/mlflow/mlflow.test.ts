@@ -2,6 +2,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { type FaultySetup, httpAnswers } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults, timeout } from '../../../../test/contract/plane-faults.ts';
 import { httpFault } from '../../../../test/support/http-answers.ts';
 import { startHttpGate } from '../../../../test/support/http-gate.ts';
 import { MlflowServer } from '../../../../test/support/mlflow/server.ts';
@@ -41,37 +42,42 @@ async function silentServer(): Promise<{ url: string; close: () => Promise<void>
   };
 }
 
-describeControlPlane(
-  'mlflow with alias_is_traffic',
-  async (): Promise<FaultySetup> => {
-    const server = await startRegistry();
-    const silent = await silentServer();
-    const auth = { http_config: { authorization: { credentials: secret } } };
-    const gate = await startHttpGate(server.url);
-    const deps = aPlaneDeps();
-    const plane = planeAt(gate.url, auth, deps);
-    return {
-      plane,
-      target,
-      from: '7',
-      to: '6',
-      remember: () => undefined,
-      mutations: async () => gate.seen.filter(({ method }) => method !== 'GET').length,
-      unreachable: async () => planeAt('http://127.0.0.1:1', auth),
-      silent: async () => planeAt(silent.url, auth),
-      secret,
-      fault: httpFault(gate, deps.clock, { secret }),
-      said: deps.said,
-      [Symbol.asyncDispose]: async () => {
-        await plane.close();
-        await silent.close();
-        await gate[Symbol.asyncDispose]();
-        await server[Symbol.asyncDispose]();
+async function startContract(): Promise<FaultySetup> {
+  const server = await startRegistry();
+  const silent = await silentServer();
+  const auth = { http_config: { authorization: { credentials: secret } } };
+  const gate = await startHttpGate(server.url);
+  const deps = aPlaneDeps();
+  const plane = planeAt(gate.url, auth, deps);
+  return {
+    plane,
+    target,
+    from: '7',
+    to: '6',
+    remember: () => undefined,
+    mutations: async () => gate.seen.filter(({ method }) => method !== 'GET').length,
+    unreachable: async () => planeAt('http://127.0.0.1:1', auth),
+    silent: async () => planeAt(silent.url, auth),
+    secret,
+    fault: httpFault(gate, deps.clock, { secret }),
+    wires: {
+      server: {
+        upstream: new URL(server.url).host,
+        connect: async ({ url, caFile }) =>
+          planeAt(url, { timeout, http_config: { ...auth.http_config, ...(caFile === null ? {} : { tls_config: { ca_file: caFile } }) } }, deps),
       },
-    };
-  },
-  httpAnswers,
-);
+    },
+    said: deps.said,
+    [Symbol.asyncDispose]: async () => {
+      await plane.close();
+      await silent.close();
+      await gate[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+describeControlPlane('mlflow with alias_is_traffic', startContract, httpAnswers);
+describePlaneFaults('mlflow', startContract, { to: 'server', protocol: 'http', tls: true });
 
 async function observe(plane: MlflowPlane, thorough = true): Promise<Observation> {
   return await plane.observe(target, { thorough }, ever);

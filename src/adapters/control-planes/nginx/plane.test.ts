@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { Answer, FaultySetup } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults, timeout } from '../../../../test/contract/plane-faults.ts';
 import { type NginxStandIn, startNginxStandIn } from '../../../../test/support/nginx/stand-in.ts';
 import { startOwnedProcess } from '../../../../test/support/owned-process.ts';
 import { aPlaneDeps } from '../../../../test/support/plane-deps.ts';
@@ -96,6 +97,7 @@ async function start({
     silent: async () => another({ timeout: '30s' }, { url: silent.url }),
     secret: null,
     fault: nginxFault(nodes, () => deps.clock.expire()),
+    wires: { server: { upstream: new URL(nodes[0]?.standIn.url ?? '').host, connect: async ({ url }) => another({ timeout }, { url }) } },
     said: deps.said,
     nodes,
     another,
@@ -146,6 +148,7 @@ function nginxFault(nodes: readonly Node[], expire: () => void): FaultySetup['fa
 }
 
 describeControlPlane('nginx (upstream, two nodes)', async () => start({ nodes: 2 }), answers);
+describePlaneFaults('nginx', async () => start(), { to: 'server', protocol: 'http' });
 describeControlPlane('nginx (split_clients)', async () => start({ form: 'split_clients' }), null);
 describeControlPlane('nginx (map)', async () => start({ form: 'map' }), null);
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults } from '../../../../test/contract/plane-faults.ts';
 import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
 import { seldonV1Crds } from '../../../../test/support/kubernetes/crds/seldon-v1.ts';
 import { startFakeKubernetes } from '../../../../test/support/kubernetes/fake-kubernetes.ts';
@@ -87,17 +88,12 @@ async function start(options: { router?: 'istio' | 'ambassador'; predictors?: re
   };
 }
 
+const planeOn = (kubeconfig: string, more = {}): SeldonV1Plane => new SeldonV1Plane(seldonV1Config.parse({ kubeconfig, ...more }), aPlaneDeps());
+
 for (const router of ['istio', 'ambassador'] as const) {
-  describeControlPlane(
-    `seldon_v1 with ${router}`,
-    async () =>
-      await contractSetupOf(
-        () => start({ router }),
-        (kubeconfig) => new SeldonV1Plane(seldonV1Config.parse({ kubeconfig }), aPlaneDeps()),
-      ),
-    kubernetesAnswers,
-  );
+  describeControlPlane(`seldon_v1 with ${router}`, async () => await contractSetupOf(() => start({ router }), planeOn), kubernetesAnswers);
 }
+describePlaneFaults('seldon_v1', async () => await contractSetupOf(start, planeOn), { to: 'API server', protocol: 'http', isShared: true });
 
 const predictorsOf = (sdep: KubernetesObject) => (sdep.spec as { predictors: (JsonMap & { name: string; traffic?: number })[] }).predictors;
 

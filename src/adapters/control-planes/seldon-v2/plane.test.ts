@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type Answer, type FaultySetup, grpcAnswers, withAnswers } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { limitMs } from '../../../../test/contract/faults.ts';
+import { describePlaneFaults, timeout } from '../../../../test/contract/plane-faults.ts';
 import { refuseWith } from '../../../../test/support/grpc-answers.ts';
 import { startGrpcGate } from '../../../../test/support/grpc-gate.ts';
 import { kubernetesAnswers, kubernetesFault } from '../../../../test/support/kubernetes/answers.ts';
@@ -126,10 +128,10 @@ function contractSetup(startIt: () => Promise<Started>, from: string, to: string
       owned.defer(async () => plane.close());
       return plane;
     };
-    const towards = (server: string, endpoint: string): SeldonV2Plane => {
+    const towards = (server: string, scheduler: { readonly endpoint: string; readonly timeout?: string }, more: object = {}): SeldonV2Plane => {
       const kubeconfig = kubeconfigFor(server);
       owned.defer(kubeconfig.remove);
-      return planeOn(setup.settings({ endpoint }, kubeconfig.path));
+      return planeOn({ ...setup.settings(scheduler, kubeconfig.path), ...more });
     };
     return {
       ...setup,
@@ -137,14 +139,21 @@ function contractSetup(startIt: () => Promise<Started>, from: string, to: string
       from,
       to,
       mutations: async () => setup.kubernetes.mutations(),
-      unreachable: async () => towards(`http://${await freeAddress()}`, await freeAddress()),
-      silent: async () => towards(silence.url, silence.address),
+      unreachable: async () => towards(`http://${await freeAddress()}`, { endpoint: await freeAddress() }),
+      silent: async () => towards(silence.url, { endpoint: silence.address }),
       secret: plantedToken,
       fault: async (on, answer) => {
         if (!answer.startsWith('scheduler: ')) return await ofKubernetes(on, answer);
         const name = answer.replace('scheduler: ', '');
         const fault = refuseWith(gate, name, () => true);
         return name === 'timeout after send' ? { ...fault, plane: planeOn(setup.settings({ endpoint: gate.address, timeout: '300ms' })) } : fault;
+      },
+      wires: {
+        'API server': {
+          upstream: new URL(setup.kubernetes.url).host,
+          connect: async ({ url }) => towards(url, { endpoint: setup.scheduler.address }, { timeout: limitMs }),
+        },
+        scheduler: { upstream: setup.scheduler.address, connect: async ({ address }) => towards(setup.kubernetes.url, { endpoint: address, timeout }) },
       },
       said: deps.said,
       [Symbol.asyncDispose]: async () => owned.disposeAsync(),
@@ -153,6 +162,8 @@ function contractSetup(startIt: () => Promise<Started>, from: string, to: string
 }
 
 describeControlPlane('seldon_v2 by artifact', contractSetup(startModel, 'v2', 'v1'), answers);
+describePlaneFaults('seldon_v2', contractSetup(startModel, 'v2', 'v1'), { to: 'API server', protocol: 'http', isShared: true });
+describePlaneFaults('seldon_v2', contractSetup(startModel, 'v2', 'v1'), { to: 'scheduler', protocol: 'grpc' });
 describeControlPlane(
   'seldon_v2 by experiment',
   contractSetup(

@@ -1,8 +1,9 @@
 import type { SecureClientSessionOptions } from 'node:http2';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
-import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { createGrpcTransport } from '@connectrpc/connect-node';
 import { PlaneError } from '../../../domain/ports.ts';
 import type { ErrorClass } from '../../../domain/step.ts';
+import { GrpcSession } from '../grpc-session.ts';
 import { Scheduler, ModelStatus_ModelState as State } from './gen/mlops/scheduler/scheduler_pb.ts';
 
 type OnRequest = (method: string, code: string, durationMs: number) => void;
@@ -37,7 +38,7 @@ const stateNames = Object.fromEntries(Object.entries(State).map(([name, value]) 
 /** Reads the scheduler's three status streams; it never calls anything that changes something. */
 export class SchedulerClient {
   readonly address: string;
-  readonly #manager: Http2SessionManager;
+  readonly #session: GrpcSession;
   readonly #client: Client<typeof Scheduler>;
   readonly #timeoutMs: number;
   readonly #onRequest: OnRequest;
@@ -45,8 +46,8 @@ export class SchedulerClient {
   constructor(address: string, tls: SecureClientSessionOptions | null, timeoutMs: number, onRequest: OnRequest) {
     const baseUrl = `${tls === null ? 'http' : 'https'}://${address}`;
     this.address = address;
-    this.#manager = new Http2SessionManager(baseUrl, {}, tls ?? {});
-    this.#client = createClient(Scheduler, createGrpcTransport({ baseUrl, sessionManager: this.#manager }));
+    this.#session = new GrpcSession(baseUrl, { tls, connectTimeoutMs: timeoutMs });
+    this.#client = createClient(Scheduler, createGrpcTransport({ baseUrl, sessionManager: this.#session }));
     this.#timeoutMs = timeoutMs;
     this.#onRequest = onRequest;
   }
@@ -92,7 +93,7 @@ export class SchedulerClient {
   }
 
   close(): void {
-    this.#manager.abort();
+    this.#session.abort();
   }
 
   /** All messages of one stream; `null` when the scheduler does not know what was asked for. A cut connection is tried once more. */

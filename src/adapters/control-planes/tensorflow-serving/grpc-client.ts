@@ -1,10 +1,11 @@
 import type { SecureClientSessionOptions } from 'node:http2';
 import { type Client, Code, ConnectError, createClient } from '@connectrpc/connect';
-import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { createGrpcTransport } from '@connectrpc/connect-node';
 import type { VersionObservation } from '../../../domain/observation.ts';
 import { PlaneError } from '../../../domain/ports.ts';
 import type { ModelSignature } from '../../../domain/signature.ts';
 import type { ErrorClass } from '../../../domain/step.ts';
+import { GrpcSession } from '../grpc-session.ts';
 import { Code as StatusCode } from './gen/tensorflow/core/protobuf/error_codes_pb.ts';
 import { type ModelVersionStatus, ModelVersionStatus_State as State } from './gen/tensorflow_serving/apis/get_model_status_pb.ts';
 import { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
@@ -69,16 +70,16 @@ export function classOf(code: string): ErrorClass {
 
 /** A connection that ends once nobody uses it any more. */
 class Connection {
-  readonly manager: Http2SessionManager;
+  readonly session: GrpcSession;
   readonly models: Client<typeof ModelService>;
   readonly predictions: Client<typeof PredictionService>;
   #users = 0;
   #isRetired = false;
 
-  constructor(address: string, tls: SecureClientSessionOptions | null) {
+  constructor(address: string, tls: SecureClientSessionOptions | null, connectTimeoutMs: number) {
     const baseUrl = `${tls === null ? 'http' : 'https'}://${address}`;
-    this.manager = new Http2SessionManager(baseUrl, {}, tls ?? {});
-    const transport = createGrpcTransport({ baseUrl, sessionManager: this.manager });
+    this.session = new GrpcSession(baseUrl, { tls, connectTimeoutMs });
+    const transport = createGrpcTransport({ baseUrl, sessionManager: this.session });
     this.models = createClient(ModelService, transport);
     this.predictions = createClient(PredictionService, transport);
   }
@@ -99,7 +100,7 @@ class Connection {
   }
 
   #endIfUnused(): void {
-    if (this.#isRetired && this.#users === 0) this.manager.abort();
+    if (this.#isRetired && this.#users === 0) this.session.abort();
   }
 }
 
@@ -116,7 +117,7 @@ export class GrpcClient {
     this.#tls = tls;
     this.#timeoutMs = timeoutMs;
     this.#onRequest = onRequest;
-    this.#connection = new Connection(address, tls);
+    this.#connection = new Connection(address, tls, timeoutMs);
   }
 
   /** Every version this server ever saw; `null` when it does not know the model. @throws {PlaneError} */
@@ -167,14 +168,14 @@ export class GrpcClient {
     const connection = this.#connection;
     return connection.use(async () => {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(this.#timeoutMs)]);
-      const state = await Promise.race([connection.manager.connect(), aborted(limit)]);
+      const state = await Promise.race([connection.session.connect(), aborted(limit)]);
       if (state === 'aborted' || state === 'error') {
         const message =
           state === 'aborted'
             ? signal.aborted
               ? 'aborted before anything was sent'
               : `no connection within ${this.#timeoutMs} ms`
-            : reasonOf(connection.manager.error());
+            : reasonOf(connection.session.error());
         this.#onRequest(method, signal.aborted ? 'CANCELLED' : 'UNAVAILABLE', performance.now() - startedMs);
         return { kind: 'unsent', message };
       }
@@ -202,7 +203,7 @@ export class GrpcClient {
 
   /** At once, whatever is under way. */
   abort(): void {
-    this.#connection.manager.abort();
+    this.#connection.session.abort();
   }
 
   async #read<T>(
@@ -238,7 +239,7 @@ export class GrpcClient {
 
   #reconnect(broken: Connection): void {
     if (this.#connection !== broken) return;
-    this.#connection = new Connection(this.address, this.#tls);
+    this.#connection = new Connection(this.address, this.#tls, this.#timeoutMs);
     broken.retire();
   }
 

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { type FaultySetup, grpcAnswers, withAnswers } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults, timeout } from '../../../../test/contract/plane-faults.ts';
 import { refuseWith } from '../../../../test/support/grpc-answers.ts';
 import { startGrpcGate } from '../../../../test/support/grpc-gate.ts';
 import { recordingLog } from '../../../../test/support/recording-log.ts';
@@ -191,36 +192,45 @@ async function silentPort(world: World): Promise<string> {
 const quick = '300ms';
 const reload = 'HandleReloadConfigRequest';
 
+async function startContract(): Promise<FaultySetup> {
+  const world = await World.start({ models: { fraud: { 1: {}, 2: {} }, other: { 5: {} } } });
+  const gate = await startGrpcGate(world.servers[0]?.grpc ?? '');
+  world.own(async () => gate[Symbol.asyncDispose]());
+  const log = recordingLog();
+  world.configure({ endpoints: [gate.address], model_config_file: world.file }, { log });
+  return {
+    plane: world.plane,
+    target: world.target,
+    from: '2',
+    to: '1',
+    remember: world.remember,
+    mutations: async () => gate.seen.filter((method) => method === reload).length,
+    unreachable: async () => world.another({ endpoints: ['127.0.0.1:1'], tls_config: { ca: 'planted-secret' } }),
+    silent: async () => world.another({ endpoints: [await silentPort(world)] }),
+    secret: 'planted-secret',
+    fault: async (on, answer) => {
+      const fault = refuseWith(gate, answer, (method) => (method === reload) === (on === 'write'));
+      if (answer !== 'timeout after send') return fault;
+      return { ...fault, plane: world.another(on === 'write' ? { apply_timeout: quick } : { timeout: quick }, { log }) };
+    },
+    wires: {
+      server: {
+        upstream: world.servers[0]?.grpc ?? '',
+        connect: async ({ address, caFile }) =>
+          world.another({ endpoints: [address], timeout, ...(caFile === null ? {} : { tls_config: { ca_file: caFile } }) }, { log }),
+      },
+    },
+    said: () => [log.text(), ...world.requests].join('\n'),
+    [Symbol.asyncDispose]: async () => world[Symbol.asyncDispose](),
+  };
+}
 describeControlPlane(
   'tensorflow_serving',
-  async (): Promise<FaultySetup> => {
-    const world = await World.start({ models: { fraud: { 1: {}, 2: {} }, other: { 5: {} } } });
-    const gate = await startGrpcGate(world.servers[0]?.grpc ?? '');
-    world.own(async () => gate[Symbol.asyncDispose]());
-    const log = recordingLog();
-    world.configure({ endpoints: [gate.address], model_config_file: world.file }, { log });
-    return {
-      plane: world.plane,
-      target: world.target,
-      from: '2',
-      to: '1',
-      remember: world.remember,
-      mutations: async () => gate.seen.filter((method) => method === reload).length,
-      unreachable: async () => world.another({ endpoints: ['127.0.0.1:1'], tls_config: { ca: 'planted-secret' } }),
-      silent: async () => world.another({ endpoints: [await silentPort(world)] }),
-      secret: 'planted-secret',
-      fault: async (on, answer) => {
-        const fault = refuseWith(gate, answer, (method) => (method === reload) === (on === 'write'));
-        if (answer !== 'timeout after send') return fault;
-        return { ...fault, plane: world.another(on === 'write' ? { apply_timeout: quick } : { timeout: quick }, { log }) };
-      },
-      said: () => [log.text(), ...world.requests].join('\n'),
-      [Symbol.asyncDispose]: async () => world[Symbol.asyncDispose](),
-    };
-  },
+  startContract,
   // A server that does not know the model is seen to serve nothing of it.
   withAnswers(grpcAnswers, { NOT_FOUND: { read: null } }),
 );
+describePlaneFaults('tensorflow_serving', startContract, { to: 'server', protocol: 'grpc', tls: true });
 
 const withLabels: WorldOptions = {
   extra: {

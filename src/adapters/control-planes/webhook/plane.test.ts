@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Answer, type FaultySetup, httpAnswers } from '../../../../test/contract/answers.ts';
 import { all, describeControlPlane, reach, takeStep } from '../../../../test/contract/control-plane.ts';
+import { describePlaneFaults, timeout } from '../../../../test/contract/plane-faults.ts';
 import { httpFault } from '../../../../test/support/http-answers.ts';
 import { type GateFault, type GateRequest, type HttpGate, startHttpGate } from '../../../../test/support/http-gate.ts';
 import { startOwnedProcess } from '../../../../test/support/owned-process.ts';
@@ -88,6 +89,12 @@ async function start(changes: Record<string, unknown> = {}): Promise<World> {
     silent: async () => at(silentGate.url),
     secret,
     fault: httpFault(gate, deps.clock, { secret, more: oddAnswers }),
+    wires: {
+      deployer: {
+        upstream: `127.0.0.1:${port}`,
+        connect: async ({ url, caFile }) => at(url, { timeout, ...(caFile === null ? {} : { http_config: { tls_config: { ca_file: caFile } } }) }),
+      },
+    },
     said: deps.said,
     gate,
     another: async (more = {}) => at(gate.url, more),
@@ -106,6 +113,7 @@ const answers: readonly Answer[] = [
   { name: '202 with a Location elsewhere', written: 'indeterminate', read: 'permanent' },
 ];
 describeControlPlane('webhook', start, answers);
+describePlaneFaults('webhook', start, { to: 'deployer', protocol: 'http', tls: true });
 
 async function plannedSteps(world: World): Promise<readonly Step[]> {
   const plan = world.plane.plan(world.target, await world.plane.observe(world.target, { thorough: true }, ever), all('6'));

@@ -108,7 +108,7 @@ function keyOf(model: string, version: string): string {
   return JSON.stringify([model, version]);
 }
 
-/** Refused is not unreachable. */
-function wasReached(error: MlflowError): boolean {
-  return error.class !== 'transient';
+/** What MLflow itself refuses is an answer; a login page and what a proxy says are none. */
+function wasReached({ class: errorClass, errorCode }: MlflowError): boolean {
+  return errorCode !== null && errorClass !== 'transient';
 }
