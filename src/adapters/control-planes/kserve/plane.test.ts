@@ -442,7 +442,10 @@ describe('kserve in Standard mode', () => {
     expect(setup.plane.check(step as Step, before, await setup.observe()).kind).toBe('progressing');
     setup.kserve.resume();
     await serves(setup, 'v1');
-    expect(setup.plane.check(step as Step, before, await setup.observe()).kind).toBe('converged');
+    // The HTTPRoute comes after the traffic.
+    await until('the switch to be confirmed', async () => setup.plane.check(step as Step, before, await setup.observe()).kind === 'converged', {
+      everyMs: 10,
+    });
     expect((await setup.spec()).canary?.[0]?.trafficPercent).toBe(0);
     expect((await setup.observe()).names).toEqual({ 'fraud-predictor': 'v1', 'fraud-next-predictor': 'v2' });
   });
