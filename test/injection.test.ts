@@ -17,6 +17,8 @@ import { annotationVariables, parseTemplate, renderTemplate } from '../src/domai
 import { checkPromql } from '../src/rulefile/promql.ts';
 import { createLog } from '../src/telemetry/log.ts';
 import { anEpisode } from './contract/journal-builders.ts';
+import { aServer } from './support/a-web-server.ts';
+import { aWorldOf, pageQueries } from './support/page-world.ts';
 import { aPlaneDeps } from './support/plane-deps.ts';
 import { recordingLog } from './support/recording-log.ts';
 
@@ -118,6 +120,17 @@ describe.each(evil)('a value that aims at %s', (_what, value) => {
     const episode = viewEpisode(anEpisode({ model: value, from: value, to: value, rule: value, reason: value, detail: value }));
 
     expect(describeEpisode(episode)).not.toMatch(steering);
+  });
+
+  it('is text on the pages', async () => {
+    const { app } = aServer({ queries: pageQueries(aWorldOf(value)) });
+    for (const page of ['/', '/status', '/models/x', '/rollbacks', '/rollbacks/x']) {
+      const { body } = await app.inject({ url: page, headers: { accept: 'text/html' } });
+
+      expect(body).not.toMatch(/<script(?! type="module" src="\.)|<img|href="(?!\.\.?\/|#main")/);
+      // Lines are spaces to HTML.
+      expect(body.replaceAll(/[\n\r\t]/g, ' ')).not.toMatch(steering);
+    }
   });
 
   it('is text in the changelog', () => {

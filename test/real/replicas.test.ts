@@ -143,6 +143,10 @@ describe('three replicas', { timeout: 180_000 }, () => {
       expect(await refusal()).toMatch(/answered 503: this replica does not lead/);
       await until('it to name the leader', async () => /not lead; .*\/[0-9a-f]{8} does: ask the leader/.test(await refusal()), { seen: refusal });
     }
+    for (const replica of fleet.replicas) {
+      const text = await (await fetch(replica.daemon.url, { headers: { accept: 'text/html' } })).text();
+      expect([text.includes('>fraud-detector</bdi>'), text.includes('> not leader</span>')]).toEqual([true, replica !== leader]);
+    }
     await pause(leader);
 
     for (const { daemon } of fleet.replicas) await until('the pause to be known everywhere', async () => (await daemon.model()).paused?.reason === 'release');

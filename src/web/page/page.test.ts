@@ -191,19 +191,6 @@ describe('the page of a rollback', () => {
     [{ state: 'failed', outcome: 'unknown' }, 'Rollback of fraud-detector 7 → 6 ? failed, outcome unknown'],
     [{ trigger: 'manual', rule: null, requestedBy: 'ann', reason: 'bad scores' }, 'By hand, by ann : bad scores.'],
     [{ steps: [], smokeTests: [], links: {} }, 'None was planned.'],
-    [
-      {
-        group: {
-          ...{ name: 'embeddings', kind: 'together', leader: 'rb_1', releasedMs: null },
-          members: [
-            { model: 'ranker', episode: 'rb_1' },
-            { model: 'search', episode: 'rb_2' },
-          ],
-          stays: [{ model: 'ads', reason: 'it is paused' }],
-        },
-      },
-      'ranker its rollback began it search its rollback ads stays: it is paused',
-    ],
   ] satisfies [Partial<Episode>, string][])('%j reads «%s»', async (episode, words) => {
     expect(await aBrowser({ episode }).read('/rollbacks/rb_1')).toContain(words);
   });
@@ -400,6 +387,8 @@ describe('a page', () => {
       expect([asset.statusCode, asset.headers['content-type'], asset.headers['cache-control']]).toEqual([200, type, 'private, max-age=31536000, immutable']);
       expect(asset.body.length).toBeGreaterThan(100);
     }
+    const old = await open('/assets/page.0123456789ab.css');
+    expect([old.statusCode, old.headers['cache-control'], old.body.length > 100]).toEqual([200, 'no-store', true]);
     expect((await open('/assets/page.css')).json()).toMatchObject({ errorType: 'not_found' });
     expect((await open('/assets/..%2f..%2fserver.ts')).statusCode).toBe(404);
   });

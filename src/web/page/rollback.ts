@@ -28,7 +28,6 @@ export function rollbackPage(episode: Episode, place: Place): Page {
       ${section('target', 'Why this version', target(episode))}
       ${section('steps', 'Steps', stepTable('Steps', present, episode))}
       ${past.length === 0 ? null : section('past-steps', 'Steps of plans that were given up', stepTable('Steps of plans that were given up', past, episode))}
-      ${episode.group === undefined ? null : section('group', 'Group', groupTable(episode.group, place))}
       ${section('smoke', 'Smoke test', smokeTable(episode.smokeTests))}
       ${section('course', 'Course', course(episode))}
       ${links.length === 0 ? null : section('links', 'Links', html`<ul class="links">${links.map(([label, url]) => html`<li>${outerLink(url, wordsOf(label))}</li>`)}</ul>`)}
@@ -136,20 +135,6 @@ function stepTable(caption: string, steps: readonly EpisodeStep[], episode: Epis
     none: episode.mode === 'dry_run' ? 'A dry run takes none.' : 'None was planned.',
     tone: ({ state }) => (state === 'failed' ? 'bad' : null),
   });
-}
-
-/** The other models that move in step with this one, or stay. */
-function groupTable({ name: group, kind, leader, members, stays }: EpisodeGroup, place: Place): Html {
-  const rows = [
-    ...members.map(({ model, episode }) => ({ model, what: rollbackLink(episode, place, episode === leader ? 'its rollback began it' : 'its rollback') })),
-    ...stays.map(({ model, reason }) => ({ model, what: html`stays: ${reason}` })),
-  ];
-  const columns: readonly Column<(typeof rows)[number]>[] = [
-    { head: 'Model', kind: 'head', cell: ({ model }) => modelLink(model, place) },
-    { head: 'Rollback', kind: 'wide', cell: ({ what }) => what },
-  ];
-  return html`<p>${name(group)}: ${kind === 'together' ? 'its models switch together' : 'its models switch one after the other'}.</p>
-    ${table(`Models of ${group}`, rows, columns, { none: '' })}`;
 }
 
 function smokeTable(tests: readonly SmokeResult[]): Html {

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { checked, found, listQuery } from '../answers.ts';
 import type { ApiError, Queries } from '../api.ts';
-import { assets } from './assets.ts';
+import { assets, findAsset } from './assets.ts';
 import { fleetPage } from './fleet.ts';
 import { renderDocument } from './html.ts';
 import { layOut, type Page } from './layout.ts';
@@ -62,10 +62,13 @@ export function addPages(app: FastifyInstance, { queries, nowMs }: PageDeps): vo
     const id = keyOf(request);
     return rollbackPage(found(await queries.rollback(id), `no rollback has the id "${id}"`), place);
   });
-  for (const asset of Object.values(assets))
-    app.get(`/${asset.path}`, async (_request, reply) => {
-      await reply.header('Cache-Control', 'private, max-age=31536000, immutable').type(asset.type).send(asset.body);
-    });
+  app.get<{ Params: { file: string } }>('/assets/:file', async ({ params, url }, reply) => {
+    const { asset, isCurrent } = found(findAsset(params.file), `nothing is at GET ${url}`);
+    await reply
+      .header('Cache-Control', isCurrent ? 'private, max-age=31536000, immutable' : 'no-store')
+      .type(asset.type)
+      .send(asset.body);
+  });
 }
 
 /** Answers in HTML where a browser asked for a page. @returns whether it did */

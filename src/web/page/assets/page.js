@@ -71,6 +71,11 @@ async function refresh() {
       return;
     }
     const next = new DOMParser().parseFromString(text, 'text/html');
+    // Another release of rollbackd, with a style and a script of its own.
+    if (next.querySelector('script')?.src !== document.querySelector('script').src) {
+      location.reload();
+      return;
+    }
     const said = next.querySelector('main').dataset.gist;
     const changed = said !== document.querySelector('main').dataset.gist;
     swap(next.querySelector('main'));
