@@ -9,6 +9,8 @@ if (major < 24 || (major === 24 && minor < 15)) {
   process.exitCode = 1;
 } else {
   (await import('node:module')).enableCompileCache();
+  // Before the heap grows by what is imported.
+  if (process.argv[2] === 'run') (await import('./cli/lean-heap.ts')).keepHeapLean();
   const { runProgram } = await import('./cli/program.ts');
   process.exitCode = await runProgram(process.argv);
 }
