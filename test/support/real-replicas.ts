@@ -28,12 +28,21 @@ export type RealReplicas = {
 
 let databases = 0;
 
-/** Three replicas on one new database; the stage owns all of it. */
-export async function startReplicas(postgres: RealPostgres, options: StageOptions = {}): Promise<RealReplicas> {
+/**
+ * Three replicas on one new database; the stage owns all of it.
+ * @param options.election keys of `leader_election` beside the times. Default: none, a row of that database
+ */
+export async function startReplicas(
+  postgres: RealPostgres,
+  { election: more, ...options }: StageOptions & { readonly election?: Readonly<Record<string, unknown>> } = {},
+): Promise<RealReplicas> {
   databases += 1;
   const database = `replicas_${process.pid}_${databases}`;
   const address = await postgres.createDatabase(database);
-  const { stage, watch } = await setWatchedStage({ ...options, top: { journal: { postgres: { url_file: 'url-0' } }, leader_election: election } });
+  const { stage, watch } = await setWatchedStage({
+    ...options,
+    top: { journal: { postgres: { url_file: 'url-0' } }, leader_election: { ...election, ...more } },
+  });
   try {
     const folder = join(stage.folder, 'config');
     const text = await readFile(stage.configFile, 'utf8');

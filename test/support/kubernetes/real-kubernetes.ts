@@ -77,6 +77,11 @@ export class RealKubernetes implements AsyncDisposable {
     }
   }
 
+  /** A folder that goes with it. */
+  get folder(): string {
+    return this.#dir;
+  }
+
   /** A new namespace. */
   async namespace(name: string): Promise<string> {
     await this.client.create({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } });

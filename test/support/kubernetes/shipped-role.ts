@@ -18,20 +18,32 @@ async function shippedRules(kind: string): Promise<readonly RbacRule[]> {
   return objects.flatMap(({ kind: what, rules = [] }) => (what === 'Role' ? rules : []));
 }
 
+/** The rules that the README of `kubernetes_lease` ships. */
+async function shippedLeaseRules(): Promise<readonly RbacRule[]> {
+  const readme = new URL('../../../src/adapters/leases/kubernetes-lease/README.md', import.meta.url);
+  const block = /```yaml\n(.*?)```/s.exec(await readFile(readme, 'utf8'))?.[1];
+  if (block === undefined) throw new Error(`${readme.pathname} ships no rules`);
+  return (parseAllDocuments(block)[0]?.toJS() as { rules: readonly RbacRule[] }).rules;
+}
+
+type Taken = (rule: RbacRule, verb: string) => boolean;
+
 /**
  * An account of that namespace that may do what the shipped role says, and nothing else.
  * @param isTaken takes a verb of a rule away
  * @returns its token
  */
-export async function grantShippedRole(
-  issuer: Issuer,
-  kind: string,
-  namespace: string,
-  isTaken: (rule: RbacRule, verb: string) => boolean = () => false,
-): Promise<string> {
-  const rules = (await shippedRules(kind))
-    .map((rule) => ({ ...rule, verbs: rule.verbs.filter((verb) => !isTaken(rule, verb)) }))
-    .filter((rule) => rule.verbs.length > 0);
+export async function grantShippedRole(issuer: Issuer, kind: string, namespace: string, isTaken: Taken = () => false): Promise<string> {
+  return await grant(issuer, await shippedRules(kind), namespace, isTaken);
+}
+
+/** The same for the election of a leader by a Lease. */
+export async function grantShippedLeaseRole(issuer: Issuer, namespace: string, isTaken: Taken = () => false): Promise<string> {
+  return await grant(issuer, await shippedLeaseRules(), namespace, isTaken);
+}
+
+async function grant(issuer: Issuer, shipped: readonly RbacRule[], namespace: string, isTaken: Taken): Promise<string> {
+  const rules = shipped.map((rule) => ({ ...rule, verbs: rule.verbs.filter((verb) => !isTaken(rule, verb)) })).filter((rule) => rule.verbs.length > 0);
   const account = { kind: 'ServiceAccount', name: 'rollbackd', namespace };
   const role = { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'rollbackd' };
   const token = await issuer.serviceAccountToken(namespace, account.name);
