@@ -163,7 +163,7 @@ export class App {
   runEpisode(episode: Episode, runtime: Runtime): void {
     const term = this.#term;
     if (term === null || term.aborted || episode.finishedAtMs !== null || this.#running.has(episode.id)) return;
-    const runner = new EpisodeRunner(runtime, this.#deps);
+    const runner = new EpisodeRunner(runtime, { ...this.#deps, freezes: (model, nowMs) => this.#runtime.calendar.freezes(model, nowMs) });
     const done = runner
       .run(episode.id, term, this.#handOver.signal)
       .catch((error: unknown) => this.#deps.log.error({ episode: episode.id, err: error }, 'episode runner failed'))

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { silentLog } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
@@ -49,5 +49,30 @@ describe('a reload', () => {
     expect(created.app.runtime.sources.get('prom')).toBe(source);
     await created.apply(aConfig('http://b:9090'));
     expect(created.app.runtime.sources.get('prom')).not.toBe(source);
+  });
+
+  it('that fails half way leaves all of the old in force, and nothing of the new open', async () => {
+    const clock = new FakeClock();
+    const metrics = new Metrics({ version: 'test' }, { processMetrics: false });
+    created = await createApp(aConfig('http://a:9090'), { clock, log: silentLog, metrics, journal: await openMemoryJournal({ clock }) });
+    const { runtime } = created.app;
+    const source = runtime.sources.get('prom');
+    if (source === undefined) throw new Error('no source');
+    const closed = vi.spyOn(source, 'close');
+    const [old, other] = [aConfig('http://a:9090'), aConfig('http://b:9090')];
+
+    // The sources come first: of the first try the old one is shared, of the second a new one is made.
+    for (const { sources } of [old, other])
+      await expect(created.apply({ ...old, sources, controlPlanes: [{ name: 'tfs', kind: 'no_such_plane', settings: {} }] })).rejects.toThrow(
+        'no kind of control plane',
+      );
+
+    expect(created.app.runtime).toBe(runtime);
+    expect((await metrics.render()).body).not.toContain('control_plane="tfs"');
+    await created.apply(aConfig('http://a:9090'));
+    expect(created.app.runtime.sources.get('prom')).toBe(source);
+    expect(closed).not.toHaveBeenCalled();
+    await created.apply(other);
+    expect(closed).toHaveBeenCalledTimes(1);
   });
 });

@@ -1,3 +1,4 @@
+import type { Calendar } from '../domain/calendar.ts';
 import { formatDuration } from '../domain/duration.ts';
 import type { Episode, EpisodeOutcome, EpisodeState, EpisodeStep, SmokeResult } from '../domain/episode.ts';
 import { episodeEnds } from '../domain/episode.ts';
@@ -42,6 +43,8 @@ export type EpisodeRunnerDeps = {
   readonly teller: Teller;
   readonly leadership: Leadership;
   readonly fleet: FleetWatch;
+  /** By the files as they are now: a freeze also stops what began before it was written. */
+  readonly freezes: Calendar['freezes'];
 };
 
 /** What an episode works with while it runs. */
@@ -590,7 +593,7 @@ export class EpisodeRunner {
       board,
       leadership: this.#deps.leadership,
       fleet: this.#deps.fleet,
-      runtime: this.#runtime,
+      runtime: { ...this.#runtime, calendar: { ...this.#runtime.calendar, freezes: this.#deps.freezes } },
       nowMs: clock.nowMs(),
     });
     if (judgement.reason === 'go') return;

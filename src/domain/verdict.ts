@@ -32,6 +32,8 @@ export type Verdict = {
 export type RuleState = {
   readonly rule: string;
   readonly version: string;
+  /** Mark of the condition it was judged by: the clock of `for` is that of one condition. Absent in what older versions wrote. */
+  readonly condition?: string;
   /** First breaching evaluation of the present run. */
   readonly breachingSinceMs: number | null;
   /** Last evaluation that could see (anything but `error`). */

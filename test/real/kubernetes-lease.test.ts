@@ -24,7 +24,7 @@ type LeaseSpec = { readonly holderIdentity?: string; readonly leaseTransitions?:
 const leasePath = (namespace: string): string => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/rollbackd`;
 
 async function leaseOf(namespace: string): Promise<LeaseSpec> {
-  return ((await kubernetes.client.get(leasePath(namespace)))['spec'] ?? {}) as LeaseSpec;
+  return (await kubernetes.client.get(leasePath(namespace))).spec ?? {};
 }
 
 async function writeKubeconfig(namespace: string, token: string): Promise<string> {

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import type { KubernetesTestClient } from './kubernetes-client.ts';
 
 export type RbacRule = { apiGroups: string[]; resources: string[]; resourceNames?: string[]; verbs: string[] };
@@ -23,7 +23,7 @@ async function shippedLeaseRules(): Promise<readonly RbacRule[]> {
   const readme = new URL('../../../src/adapters/leases/kubernetes-lease/README.md', import.meta.url);
   const block = /```yaml\n(.*?)```/s.exec(await readFile(readme, 'utf8'))?.[1];
   if (block === undefined) throw new Error(`${readme.pathname} ships no rules`);
-  return (parseAllDocuments(block)[0]?.toJS() as { rules: readonly RbacRule[] }).rules;
+  return (parse(block) as { readonly rules: readonly RbacRule[] }).rules;
 }
 
 type Taken = (rule: RbacRule, verb: string) => boolean;
