@@ -5,19 +5,33 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { realClock } from '../src/adapters/clock/real-clock.ts';
 import { execConfig } from '../src/adapters/control-planes/exec/schema.ts';
 import { ExecTransport } from '../src/adapters/control-planes/exec/transport.ts';
+import { haproxyKeys } from '../src/adapters/control-planes/haproxy/schema.ts';
+import { nginxKeys } from '../src/adapters/control-planes/nginx/schema.ts';
+import { labelSelector, selectorText } from '../src/adapters/control-planes/pod-template.ts';
 import { renderJson } from '../src/adapters/control-planes/webhook/json-template.ts';
+import { webhookConfig } from '../src/adapters/control-planes/webhook/schema.ts';
+import { WebhookTransport } from '../src/adapters/control-planes/webhook/transport.ts';
+import { pointer } from '../src/adapters/kubernetes/guarded-patch.ts';
+import { selectorOf } from '../src/adapters/kubernetes/label-selector.ts';
+import { resourcePath } from '../src/adapters/kubernetes/object.ts';
+import { filterText } from '../src/adapters/mlflow/filter.ts';
 import { slackMessage } from '../src/adapters/notify/slack/message.ts';
 import { createSmokeRunner } from '../src/adapters/smoke/index.ts';
+import { parseExposition } from '../src/adapters/sources/scrape/exposition.ts';
 import { renderChangelog } from '../src/cli/changelog-markdown.ts';
 import { describeEpisode } from '../src/cli/looks.ts';
 import { renderTable } from '../src/cli/table.ts';
 import { viewEpisode } from '../src/domain/episode-view.ts';
+import { PlaneError } from '../src/domain/ports.ts';
 import { planQueries } from '../src/domain/query-plan.ts';
 import { annotationVariables, parseTemplate, renderTemplate } from '../src/domain/template.ts';
+import { historyOf } from '../src/domain/version-history.ts';
 import { checkPromql } from '../src/rulefile/promql.ts';
 import { createLog } from '../src/telemetry/log.ts';
+import { Metrics } from '../src/telemetry/metrics.ts';
 import { anEpisode } from './contract/journal-builders.ts';
 import { aServer } from './support/a-web-server.ts';
+import { answerInProcess, type InProcessRequest } from './support/in-process-http.ts';
 import { aWorldOf, pageQueries } from './support/page-world.ts';
 import { aPlaneDeps } from './support/plane-deps.ts';
 import { recordingLog } from './support/recording-log.ts';
@@ -43,6 +57,16 @@ const evil: readonly (readonly [what: string, value: string])[] = [
   ['Markdown', '](javascript:alert(1)) ![x](https://evil.test/x) # heading'],
   ['JSON', '7","admin":true,"x":"'],
   ['objects', '__proto__'],
+  ['a path, by dots', '..'],
+  ['a path, by slashes', '../../secrets/x'],
+  ['a query', '7?limit=1&labelSelector=x#y'],
+  ['a JSON pointer', '~1../0~01/-'],
+  ['a selector of labels', '7,app in (other),!x'],
+  ['a filter of MLflow', "7' or name != '"],
+  ['a filter of MLflow, by a backslash', '7\\'],
+  ['a command of HAProxy', '7;disable server fraud/a'],
+  ['a file of NGINX', '7; } server { listen 81; } #'],
+  ['a page of metrics', '7"} 1\nup{x="'],
 ];
 
 /** What steers a terminal, or makes a line look like two. */
@@ -133,11 +157,127 @@ describe.each(evil)('a value that aims at %s', (_what, value) => {
     }
   });
 
-  it('is text in the changelog', () => {
-    const markdown = renderChangelog(value, []);
+  it.each(['its head', 'a section'])('is text in the changelog, in %s', (part) => {
+    const episode = anEpisode({ model: value, from: value, to: value, rule: value, reason: value, detail: value, switchedAtMs: 1 });
+    const sections = historyOf({ episodes: [episode], ledger: [], quarantine: [], decisions: [] }, () => ({
+      [value]: value,
+      tag: `https://git.test/${value}`,
+    }));
+    const markdown = part === 'its head' ? renderChangelog(value, []) : renderChangelog('fraud', sections);
 
-    expect(markdown.replaceAll(/(?<!`)(`+)(?!`)[^\n]*?(?<!`)\1(?!`)/g, 'CODE')).not.toMatch(/<script|\]\(javascript:|!\[x\]\(/);
+    // Within < and > the address of a link is literal, too.
+    const code = /(?<!`)(`+)(?!`)[^\n]*?(?<!`)\1(?!`)/g;
+    expect(markdown.replaceAll(code, 'CODE').replaceAll(/\]\(<https:[^<>\s]*>\)/g, 'LINK')).not.toMatch(/<script|\]\(javascript:|!\[x\]\(/);
     expect(markdown).not.toMatch(steering);
+  });
+});
+
+/** What `make` gives, or `null` where it refuses the value by class. */
+function unlessRefused<Value>(make: () => Value): Value | null {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof PlaneError && error.class === 'permanent') return null;
+    throw error;
+  }
+}
+
+describe.each(evil)('a value that aims at %s, in what a control plane is asked', (_what, value) => {
+  it('is one segment of a path of Kubernetes, or refused', () => {
+    const resource = { group: 'apps', version: 'v1', resource: 'deployments' };
+    for (const [namespace, name] of [
+      ['shop', value],
+      [value, 'fraud'],
+    ] as const) {
+      const path = unlessRefused(() => resourcePath(resource, namespace, name));
+      if (path === null) continue;
+      const url = new URL(`https://kubernetes.test${path}?limit=1`);
+
+      expect(url.pathname.split('/').map(decodeURIComponent)).toEqual(['', 'apis', 'apps', 'v1', 'namespaces', namespace, 'deployments', name]);
+      expect([url.search, url.hash]).toEqual(['?limit=1', '']);
+    }
+  });
+
+  it('is one segment of a JSON pointer', () => {
+    const path = pointer('metadata', 'annotations', value);
+
+    // RFC 6901, section 4.
+    const [, ...segments] = path.split('/').map((segment) => segment.replaceAll('~1', '/').replaceAll('~0', '~'));
+    expect(segments).toEqual(['metadata', 'annotations', value]);
+  });
+
+  it('is one label of a selector, or refused', () => {
+    for (const labels of [{ app: value }, { [value]: 'fraud' }]) {
+      const text = unlessRefused(() => selectorOf({ ...labels, tier: 'a' }));
+      if (text !== null) expect(text.split(',').map((term) => term.split('='))).toEqual(Object.entries({ ...labels, tier: 'a' }));
+    }
+    for (const expression of [
+      { key: value, operator: 'Exists' },
+      { key: 'app', operator: 'In', values: [value, 'b'] },
+    ]) {
+      const text = unlessRefused(() => selectorText(labelSelector.parse({ matchExpressions: [expression] })));
+      if (text !== null) expect([value, `app in (${value},b)`]).toContain(text);
+      if (text !== null) expect(value).toMatch(/^[\w.-]*$/);
+    }
+  });
+
+  it('is one text in a filter of MLflow, or refused', () => {
+    const text = unlessRefused(() => filterText(value));
+    if (text === null) return;
+
+    // As sqlparse finds texts.
+    expect(/^(?:'(?:''|\\'|[^'])*'|"(?:""|\\"|[^"])*")/.exec(`${text} and tags.x = '7'`)?.[0]).toBe(text);
+    expect(text.slice(1, -1)).toBe(value);
+  });
+
+  it('is one word of a command of HAProxy and of a file of NGINX, or refused', () => {
+    const words = [
+      haproxyKeys.safeParse({ weights: { backend: value, versions: { '6': [value] } } }),
+      haproxyKeys.safeParse({ map: { file: value, key: value, versions: { '6': value } } }),
+      nginxKeys.safeParse({ file: 'f.conf', marker: 'm', upstream: { name: value, versions: { '6': [value] } } }),
+      nginxKeys.safeParse({ file: 'f.conf', marker: 'm', map: { variable: '$v', versions: { '6': { value } } } }),
+    ];
+    for (const { success } of words) if (success) expect(value).toMatch(/^[^\s;{}"'\\#]+$/);
+    expect(nginxKeys.safeParse({ file: value, marker: 'm', map: { variable: '$v', versions: {} } }).success).toBe(false);
+    expect(nginxKeys.safeParse({ file: 'f.conf', marker: 'm', map: { variable: value, versions: {} } }).success).toBe(false);
+  });
+
+  it('stays inside its place of a webhook', async () => {
+    const config = webhookConfig.parse({
+      observe: { url: 'http://hook.test/models/{{ $model }}?of={{ $labels.x }}' },
+      switch: { url: 'http://hook.test/switch/{{ $to }}', body: '{"to": "{{ $to }}", "x": "{{ $labels.x }}", "admin": false}' },
+      signing_secret: 'planted-webhook',
+    });
+    const sent: InProcessRequest[] = [];
+    using _answers = answerInProcess((request) => {
+      sent.push(request);
+      return { body: JSON.stringify({ serving: [{ version: '7', share: 1 }] }) };
+    });
+    const transport = new WebhookTransport(config, aPlaneDeps());
+    const subject = { model: value, labels: { x: value } };
+
+    await transport.observe(subject, new AbortController().signal).catch(() => undefined);
+    await transport.act({ action: 'switch', action_id: `rb_1:switch:${value}`, ...subject, from: '7', to: value, expect: null }, new AbortController().signal);
+    transport.close();
+
+    // A value that would climb the path is not sent at all.
+    if (value === '..') expect(sent).toEqual([]);
+    else expect(sent).toHaveLength(2);
+    for (const { method, url, body } of sent) {
+      expect([url.origin, url.hash]).toEqual(['http://hook.test', '']);
+      const [, place, last] = url.pathname.split('/').map(decodeURIComponent);
+      expect([place, last, [...url.searchParams]]).toEqual(method === 'GET' ? ['models', value, [['of', value]]] : ['switch', value, []]);
+      if (method === 'POST') expect(JSON.parse(body)).toEqual({ to: value, x: value, admin: false });
+    }
+  });
+
+  it('is one label of the metrics', async () => {
+    const metrics = new Metrics({ version: '0' }, { processMetrics: false });
+    metrics.modelPaused(value, 1_000);
+    const { body } = await metrics.render();
+
+    const models = [...parseExposition(body, { format: 'text' })].flatMap(({ labels }) => (labels['model'] === undefined ? [] : [labels['model']]));
+    expect(new Set(models)).toEqual(new Set([value]));
   });
 });
 

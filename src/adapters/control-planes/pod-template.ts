@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { text } from '../../config/scalars.ts';
 import { canonicalJson } from '../../domain/canonical-json.ts';
 import { lookUp } from '../../domain/lookup.ts';
+import { labelKey, selectorOf, valueOfLabel } from '../kubernetes/label-selector.ts';
 
 /** What planes whose versions are ReplicaSets read of pod templates. */
 
@@ -78,9 +79,9 @@ function tagOf(image: string): string {
 /** `labelSelector` of a query, of a selector with expressions too. */
 export function selectorText({ matchLabels, matchExpressions }: z.output<typeof labelSelector>): string {
   const expressions = matchExpressions.map(({ key, operator, values }) => {
-    if (operator === 'Exists') return key;
-    if (operator === 'DoesNotExist') return `!${key}`;
-    return `${key} ${operator === 'NotIn' ? 'notin' : 'in'} (${(values ?? []).join(',')})`;
+    if (operator === 'Exists') return labelKey(key);
+    if (operator === 'DoesNotExist') return `!${labelKey(key)}`;
+    return `${labelKey(key)} ${operator === 'NotIn' ? 'notin' : 'in'} (${(values ?? []).map(valueOfLabel).join(',')})`;
   });
-  return [...Object.entries(matchLabels).map(([key, value]) => `${key}=${value}`), ...expressions].join(',');
+  return [...Object.entries(matchLabels).map(([key, value]) => selectorOf({ [key]: value })), ...expressions].join(',');
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { KubernetesError } from './errors.ts';
 
 const managedField = z.object({
   manager: z.string().optional(),
@@ -47,9 +48,19 @@ export const statusObject = z.object({
 /** What a resource is called in paths: `{ group: 'apps', version: 'v1', resource: 'deployments' }`; the core group is ''. */
 export type Resource = { readonly group: string; readonly version: string; readonly resource: string };
 
-/** Path of a resource, or of one object of it, in a namespace. */
+/**
+ * Path of a resource, or of one object of it, in a namespace.
+ * @throws {KubernetesError} permanent, for names that would lead elsewhere: custom resources may name anything
+ */
 export function resourcePath({ group, version, resource }: Resource, namespace: string, name?: string, subresource?: string): string {
   const api = group === '' ? `/api/${version}` : `/apis/${encodeURIComponent(group)}/${version}`;
-  const object = name === undefined ? '' : `/${encodeURIComponent(name)}`;
-  return `${api}/namespaces/${encodeURIComponent(namespace)}/${resource}${object}${subresource === undefined ? '' : `/${subresource}`}`;
+  const object = name === undefined ? '' : `/${segmentOf(name)}`;
+  return `${api}/namespaces/${segmentOf(namespace)}/${resource}${object}${subresource === undefined ? '' : `/${subresource}`}`;
+}
+
+/** Dots alone climb the path, and nothing asks for all; half a character has no encoding. */
+function segmentOf(name: string): string {
+  if (name === '' || name === '.' || name === '..' || !name.isWellFormed())
+    throw new KubernetesError('permanent', `kubernetes: found ${JSON.stringify(name)}, expected the name of an object or a namespace`);
+  return encodeURIComponent(name);
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { KubernetesClient } from './client.ts';
+import { selectorOf } from './label-selector.ts';
 import { resourcePath } from './object.ts';
 
 const endpointSlice = z.object({
@@ -30,7 +31,11 @@ export const endpointSlices = { group: 'discovery.k8s.io', version: 'v1', resour
  * @see https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions
  */
 export async function readyEndpoints(client: KubernetesClient, namespace: string, service: string, signal: AbortSignal): Promise<ReadyEndpoints> {
-  const { items } = await client.list(resourcePath(endpointSlices, namespace), { labelSelector: `kubernetes.io/service-name=${service}` }, signal);
+  const { items } = await client.list(
+    resourcePath(endpointSlices, namespace),
+    { labelSelector: selectorOf({ 'kubernetes.io/service-name': service }) },
+    signal,
+  );
   const ready = new Map<string, string | null>();
   for (const item of items) {
     for (const { addresses, conditions, targetRef } of endpointSlice.safeParse(item).data?.endpoints ?? []) {

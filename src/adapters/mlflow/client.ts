@@ -17,6 +17,7 @@ import {
   runsAnswer,
 } from './answers.ts';
 import { type CallKind, classOfAnswer, fromTransport, MlflowError } from './failure.ts';
+import { filterText } from './filter.ts';
 
 /** Versions asked for at once; MLflow would give 200,000. */
 const pageSize = 500;
@@ -112,7 +113,7 @@ export class MlflowClient {
   /** Newest first. `pages`: how many pages of 500 at most. */
   async versions(name: string, pages: number, signal: AbortSignal): Promise<readonly MlflowVersion[]> {
     const found: MlflowVersion[] = [];
-    const query = { filter: `name='${name.replaceAll("'", "\\'")}'`, max_results: String(pageSize), order_by: 'version_number DESC' };
+    const query = { filter: `name=${filterText(name)}`, max_results: String(pageSize), order_by: 'version_number DESC' };
     for (let page = 0, token = ''; page < pages; page += 1) {
       const answer = await this.#get(
         'model-versions/search',
@@ -159,7 +160,7 @@ export class MlflowClient {
   /** Runs of an experiment that carry both tags, newest first. */
   async taggedRuns(experimentId: string, tags: Readonly<Record<string, string>>, signal: AbortSignal): Promise<readonly MlflowRun[]> {
     const filter = Object.entries(tags)
-      .map(([key, value]) => `tags.\`${key.replaceAll('`', '')}\` = '${value.replaceAll("'", "\\'")}'`)
+      .map(([key, value]) => `tags.\`${key.replaceAll('`', '')}\` = ${filterText(value)}`)
       .join(' and ');
     const body = { experiment_ids: [experimentId], filter, max_results: 50, order_by: ['attributes.start_time DESC'] };
     const kind = { writes: false, right: `READ on experiment ${experimentId}` };

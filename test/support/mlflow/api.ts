@@ -98,8 +98,15 @@ function setAlias(state: RegistryState, body: Call['body']): object {
   return {};
 }
 
+/** As sqlparse finds a text and MLflow strips its quotes: a backslash in it stays, and one before the last quote runs on. */
+function comparisonIn(clause: string): { key: string; value: string } | null {
+  const match = /^(?:name|tags\.`([^`]+)`) ?= ?('(?:''|\\'|[^'])*'|"(?:""|\\"|[^"])*")$/.exec(clause);
+  const text = match?.[2] ?? '';
+  return match === null || text.endsWith(`\\${text[0]}`) ? null : { key: match[1] ?? 'name', value: text.slice(1, -1) };
+}
+
 function searchVersions(state: RegistryState, query: URLSearchParams): object {
-  const name = /^name='((?:[^'\\]|\\')*)'$/.exec(query.get('filter') ?? '')?.[1]?.replaceAll(String.raw`\'`, "'");
+  const name = comparisonIn(query.get('filter') ?? '')?.value;
   if (name === undefined) throw invalid(`Invalid filter '${query.get('filter')}'`);
   const model = state.models.get(name);
   const all = [...(model?.versions.values() ?? [])].filter(({ deleted }) => !deleted).toSorted((a, b) => b.version - a.version);
@@ -115,11 +122,11 @@ function searchVersions(state: RegistryState, query: URLSearchParams): object {
 function searchRuns(state: RegistryState, body: Call['body']): object {
   const experiments = body['experiment_ids'];
   const filter = String(body['filter'] ?? '');
-  const wanted = filter === '' ? [] : filter.split(' and ').map((part) => /^tags\.`([^`]+)` = '((?:[^'\\]|\\')*)'$/.exec(part));
+  const wanted = filter === '' ? [] : filter.split(' and ').map(comparisonIn);
   if (wanted.includes(null) || !Array.isArray(experiments)) throw invalid(`Invalid clause(s) in filter string: ${filter}`);
   const runs = [...state.runs.values()]
     .filter((run) => experiments.includes(run.experimentId) && !run.deleted)
-    .filter((run) => wanted.every((clause) => run.tags.get(clause?.[1] ?? '') === clause?.[2]?.replaceAll(String.raw`\'`, "'")))
+    .filter((run) => wanted.every((clause) => run.tags.get(clause?.key ?? '') === clause?.value))
     .toSorted((a, b) => b.startMs - a.startMs)
     .slice(0, Number(body['max_results'] ?? 1000));
   return runs.length === 0 ? {} : { runs: runs.map(shownRun) };

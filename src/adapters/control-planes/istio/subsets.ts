@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { VersionObservation } from '../../../domain/observation.ts';
 import type { KubernetesClient } from '../../kubernetes/client.ts';
+import { selectorOf } from '../../kubernetes/label-selector.ts';
 import { type KubernetesObject, resourcePath } from '../../kubernetes/object.ts';
 import { readyEndpoints } from '../../kubernetes/ready-endpoints.ts';
 import type { Entry } from '../weighted-route.ts';
@@ -72,9 +73,7 @@ async function countWithLabels(
   signal: AbortSignal,
 ): Promise<number> {
   if (Object.keys(labels).length === 0) return ready.length;
-  const labelSelector = Object.entries(labels)
-    .map(([key, value]) => `${key}=${value}`)
-    .join(',');
+  const labelSelector = selectorOf(labels);
   const { items } = await client.list(resourcePath(pods, namespace), { labelSelector }, signal);
   const names = new Set(items.map((pod) => pod.metadata.name));
   return ready.filter(({ pod }) => pod !== null && names.has(pod)).length;

@@ -5,6 +5,7 @@ import { type ControlPlane, type PlaneCapabilities, type PlaneDeps, PlaneError, 
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { isStatus } from '../../kubernetes/errors.ts';
+import { selectorOf } from '../../kubernetes/label-selector.ts';
 import { type Resource, resourcePath } from '../../kubernetes/object.ts';
 import { writtenBy } from '../../kubernetes/owners.ts';
 import { lackingRights, rightsOf } from '../../kubernetes/rights.ts';
@@ -129,7 +130,7 @@ export class KservePlane implements ControlPlane {
   }
 
   async #seeKnative(isvc: InferenceService, { name, namespace, names }: Named, signal: AbortSignal): Promise<Seen> {
-    const selector = { labelSelector: `serving.kserve.io/inferenceservice=${name},component=predictor` };
+    const selector = { labelSelector: selectorOf({ 'serving.kserve.io/inferenceservice': name, component: 'predictor' }) };
     const { items } = await this.#client.list(resourcePath(revisions, namespace), selector, signal);
     return seeKnative(
       isvc,
@@ -154,8 +155,7 @@ export class KservePlane implements ControlPlane {
   }
 
   async #replicaSetsOf({ metadata, spec }: Deployment, namespace: string, signal: AbortSignal): Promise<Workload['replicaSets']> {
-    const labels = Object.entries(spec.selector.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
-    const { items } = await this.#client.list(resourcePath(replicaSets, namespace), { labelSelector: labels.join(',') }, signal);
+    const { items } = await this.#client.list(resourcePath(replicaSets, namespace), { labelSelector: selectorOf(spec.selector.matchLabels ?? {}) }, signal);
     const own = items.filter((item) => item.metadata.ownerReferences?.some((owner) => owner.uid === metadata.uid));
     return own.map((item) => readObject(replicaSet, item, 'ReplicaSet'));
   }

@@ -4,6 +4,7 @@ import type { ControlPlane, PlaneCapabilities, PlaneDeps, PlaneTarget } from '..
 import type { ApplyOutcome, Desired, PlanResult, Step, StepCheck } from '../../../domain/step.ts';
 import { createKubernetesClient, type KubernetesClient } from '../../kubernetes/client.ts';
 import { isStatus } from '../../kubernetes/errors.ts';
+import { selectorOf } from '../../kubernetes/label-selector.ts';
 import { type Resource, resourcePath } from '../../kubernetes/object.ts';
 import { writtenBy } from '../../kubernetes/owners.ts';
 import { lackingRights, rightsOf } from '../../kubernetes/rights.ts';
@@ -45,7 +46,7 @@ export class SeldonV1Plane implements ControlPlane {
   async observe(target: PlaneTarget, options: { thorough: boolean }, signal: AbortSignal): Promise<Observation> {
     signal.throwIfAborted();
     const { name, namespace } = await this.#named(target, signal);
-    const selector = { labelSelector: `${ownerLabel}=${name}` };
+    const selector = { labelSelector: selectorOf({ [ownerLabel]: name }) };
     const [stored, owned, routing] = await Promise.all([
       this.#client.get(resourcePath(seldonDeployments, namespace, name), signal),
       this.#client.list(resourcePath(deployments, namespace), selector, signal),
