@@ -1,7 +1,9 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-const setupFiles = ['test/support/no-network.ts', 'test/support/seed.ts'];
+const setupFiles = ['test/support/no-network.ts', 'test/support/seed.ts', 'test/support/named-output.ts'];
+/** Keeps what rollbackd writes in all tests, and searches it for their secrets at the end. */
+const globalSetup = ['test/support/output-search.ts'];
 
 /** The files that mostly wait for processes come first: begun last, they would go on alone on an idle machine. */
 class WaitingFirst extends BaseSequencer {
@@ -26,6 +28,7 @@ export default defineConfig({
           include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
           exclude: ['test/real/**'],
           setupFiles,
+          globalSetup,
           testTimeout: 30_000,
           hookTimeout: 30_000,
         },
@@ -35,6 +38,7 @@ export default defineConfig({
           name: 'real',
           include: ['test/real/**/*.test.ts'],
           setupFiles,
+          globalSetup,
           // Each file starts servers of its own: one after another, so that a small machine keeps their timing.
           fileParallelism: false,
           testTimeout: 180_000,

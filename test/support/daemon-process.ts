@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { DecisionView, EpisodeView } from '../../src/domain/episode-view.ts';
 import type { ModelDetailView } from '../../src/web/api.ts';
 import type { KillAt } from './chaos/kill-point.ts';
+import { keepOutput } from './kept-output.ts';
 import { type MetricsPage, readMetricsPage } from './metrics-page.ts';
 import { type Ending, type OwnedProcess, startOwnedProcess } from './owned-process.ts';
 import { until } from './until.ts';
@@ -126,5 +127,11 @@ export async function runCli(args: readonly string[], cwd: string): Promise<CliR
 export function startCli(args: readonly string[], cwd: string, killAt?: KillAt): OwnedProcess {
   const preload = killAt === undefined ? [] : ['--import', killAtUrl];
   const env = killAt === undefined ? environment : { ...environment, KILL_AT: JSON.stringify(killAt) };
-  return startOwnedProcess(process.execPath, [...preload, mainPath, ...args], { cwd, env });
+  const child = startOwnedProcess(process.execPath, [...preload, mainPath, ...args], { cwd, env });
+  void child.ended.then(() => {
+    const command = `rollbackd ${args[0] ?? ''}`;
+    keepOutput(`${command}, standard output`, child.stdout());
+    keepOutput(`${command}, standard error`, child.stderr());
+  });
+  return child;
 }

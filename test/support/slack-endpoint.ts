@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { keepOutput } from './kept-output.ts';
 
 /** A message as it came in. */
 export type SlackDelivery = {
@@ -31,6 +32,7 @@ export async function startSlackEndpoint(path = '/services/T000/B000/e2e'): Prom
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
       const body = Buffer.concat(chunks).toString('utf8');
+      keepOutput('Slack message', body);
       deliveries.push({ atMs: Date.now(), body, text: readableText(body) });
       if (how === 'hang') hanging.add(response);
       else response.writeHead(how.status, { 'content-type': 'text/plain' }).end(how.body);
