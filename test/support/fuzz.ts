@@ -188,8 +188,12 @@ function put(object: object, key: string, value: unknown): void {
   else (object as Record<string, unknown>)[key] = value;
 }
 
+/** Of one case, on a busy machine; most take less than one. */
+const longestMs = 10_000;
+
 /**
- * Plays a property `cases` times (times `ROLLBACKD_FUZZ_RUNS`); after each case nothing may have been put into what all objects inherit.
+ * Plays a property `cases` times (times `ROLLBACKD_FUZZ_RUNS`); no case may take for ever, and after each nothing may have been put into what all
+ * objects inherit.
  * @param examples played first
  */
 export async function forAll<Case>(
@@ -201,7 +205,9 @@ export async function forAll<Case>(
   const before = inherited();
   await fc.assert(
     fc.asyncProperty(arbitrary, async (value) => {
+      const startedMs = performance.now();
       await holds(value);
+      if (performance.now() - startedMs > longestMs) throw new Error(`one case took longer than ${longestMs} ms`);
       if (inherited() !== before)
         throw new Error(`what all objects inherit was changed: ${prototypes.map((each) => Reflect.ownKeys(each).map(String).join()).join('; ')}`);
     }),
