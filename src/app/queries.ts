@@ -1,4 +1,5 @@
 import { spellCondition } from '../domain/conditions/spell-condition.ts';
+import type { Episode } from '../domain/episode.ts';
 import { findFlapLock } from '../domain/flap-lock.ts';
 import { isKnownGood } from '../domain/ledger.ts';
 import type { Model } from '../domain/model.ts';
@@ -65,6 +66,12 @@ export class AppQueries implements Queries {
 
   async rollback(id: string) {
     return await this.#app.memory.journal.episode(id);
+  }
+
+  async decisionOf({ id, model, detectedAtMs }: Episode) {
+    // Both are journalled at once.
+    const near = await this.#app.memory.journal.decisions({ model, sinceMs: detectedAtMs - 1_000, untilMs: detectedAtMs + 1_000 });
+    return near.find((decision) => decision.episode === id) ?? null;
   }
 
   async decisions(filter: ListFilter) {

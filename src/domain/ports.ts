@@ -159,8 +159,8 @@ export interface Journal {
   /** Newest first. */
   episodes(filter: { model?: string; open?: boolean; limit?: number; sinceMs?: number }): Promise<readonly Episode[]>;
   episode(id: string): Promise<Episode | null>;
-  /** Newest first. */
-  decisions(filter: { model?: string; limit?: number; sinceMs?: number }): Promise<readonly Decision[]>;
+  /** Newest first; `untilMs`: made then or before. */
+  decisions(filter: { model?: string; limit?: number; sinceMs?: number; untilMs?: number }): Promise<readonly Decision[]>;
   ledger(): Promise<readonly LedgerEntry[]>;
   quarantine(): Promise<readonly QuarantineEntry[]>;
   pauses(): Promise<readonly Pause[]>;

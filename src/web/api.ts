@@ -162,6 +162,8 @@ export interface Queries {
   model(name: string): Promise<ModelDetailView | null>;
   rollbacks(filter: ListFilter): Promise<readonly Episode[]>;
   rollback(id: string): Promise<Episode | null>;
+  /** The decision that opened a rollback; `null` once decisions of that age are gone. */
+  decisionOf(episode: Episode): Promise<Decision | null>;
   decisions(filter: ListFilter): Promise<readonly Decision[]>;
   /** Of all models, or of one. */
   rules(model?: string): Promise<readonly RuleGroupView[]>;

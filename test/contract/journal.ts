@@ -236,6 +236,7 @@ export function journalContract(name: string, open: (clock: FakeClock) => Promis
       expect((await journal.decisions({})).map(({ id }) => id)).toEqual(['d3', 'd2', 'd1']);
       expect((await journal.decisions({ model: 'fraud', limit: 1 })).map(({ id }) => id)).toEqual(['d3']);
       expect((await journal.decisions({ sinceMs: startMs + 2 })).map(({ id }) => id)).toEqual(['d3', 'd2']);
+      expect((await journal.decisions({ sinceMs: startMs + 2, untilMs: startMs + 2 })).map(({ id }) => id)).toEqual(['d2']);
       expect(await refused({ type: 'decision', decision: aDecision({ id: 'd1' }) })).toContain('decision d1 is there already');
     });
 

@@ -201,6 +201,7 @@ describe('the page of a real daemon', () => {
     await still.getByRole('link', { name: 'all of this model' }).click();
     await still.locator('tbody a').first().click();
     expect(await still.locator('h1').innerText()).toMatch(/^Rolled back fraud-detector 2 → 1\s+✔ succeeded$/);
+    expect(await still.locator('main').innerText()).toContain('Decided: roll back 2 to 1 (');
     expect(await still.locator('#steps').locator('xpath=../..').innerText()).toMatch(/✔ done/);
     expect(errors).toEqual([]);
   });

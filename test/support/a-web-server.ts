@@ -79,6 +79,7 @@ export function aServer(changes: Partial<WebDeps> = {}) {
     model: async (name) => (name === 'fraud-detector' ? aDetail : null),
     rollbacks: async (filter) => note(['rollbacks', filter], [anEpisode()]),
     rollback: async (id) => (id === 'rb_01JDEXAMPLE' ? anEpisode() : null),
+    decisionOf: async () => null,
     decisions: async (filter) => note(['decisions', filter], [aDecision]),
     rules: async () => [],
     alerts: async () => [],

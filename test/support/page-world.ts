@@ -41,6 +41,7 @@ export function pageQueries(
       return [anEpisode(episode)];
     },
     rollback: async (id) => (id === 'rb_gone' ? null : anEpisode(episode)),
+    decisionOf: async (of) => ({ ...aDecision, detail: of.id === 'rb_01JDEXAMPLE' ? aDecision.detail : of.detail }),
     decisions: async () => [{ ...aDecision, ...(episode?.model === undefined ? {} : { detail: episode.model, rule: episode.model }) }],
     rules: async () => groups,
     alerts: async () => [],

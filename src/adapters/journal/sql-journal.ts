@@ -123,7 +123,7 @@ export class SqlJournal implements Journal {
     return await this.#read(async (db) => parseAll<Episode>(await db.selectFrom('episodes').select('json').where('id', '=', id).execute())[0] ?? null);
   }
 
-  async decisions(filter: { model?: string; limit?: number; sinceMs?: number }): Promise<readonly Decision[]> {
+  async decisions(filter: { model?: string; limit?: number; sinceMs?: number; untilMs?: number }): Promise<readonly Decision[]> {
     return await this.#read(async (db) => {
       let query = db
         .selectFrom('decisions')
@@ -133,6 +133,7 @@ export class SqlJournal implements Journal {
         .limit(filter.limit ?? defaultLimit);
       if (filter.model !== undefined) query = query.where('model', '=', filter.model);
       if (filter.sinceMs !== undefined) query = query.where('at_ms', '>=', filter.sinceMs);
+      if (filter.untilMs !== undefined) query = query.where('at_ms', '<=', filter.untilMs);
       return parseAll<Decision>(await query.execute());
     });
   }

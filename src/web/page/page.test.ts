@@ -161,8 +161,9 @@ describe('the page of a rollback', () => {
       '! to do Argo CD will put version 7 back',
       'Signal error ratio Version 7 10.2% Limit 5% Requests 5771 Window 1m Compared to version 6 : 0.1%',
       'sum(rate(x[1m]))',
+      'Decided: rolled back 3m ago, cooldown: 30m; guards that held: cooldown.',
       'Not version Because 5 quarantined',
-      'stage 6 on tfs-0:8500 ✔ done +0.1 s 1.9 s available',
+      'stage 6 on tfs-0:8500 ✔ done +100 ms 1.9 s available',
       'one known transaction ✔ passed before traffic moved 181 ms 200 in 181 ms',
       'Recovered 22 Nov 2026, 12:00:09 UTC (+9 s)',
     ])

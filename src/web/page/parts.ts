@@ -81,8 +81,9 @@ function ageOf(atMs: number, nowMs: number): string {
   return atMs > nowMs ? `in ${formatAge(atMs - nowMs)}` : `${formatAge(nowMs - atMs)} ago`;
 }
 
-/** `0.2 s`, `12.5 s`, `3m20s`. */
+/** `85 ms`, `12.5 s`, `3m20s`. */
 export function took(durationMs: number): string {
+  if (durationMs < 1_000) return `${Math.round(durationMs)} ms`;
   return durationMs < 60_000 ? `${trimNumber(Math.round(durationMs / 100) / 10)} s` : formatAge(durationMs);
 }
 

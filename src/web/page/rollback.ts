@@ -1,3 +1,4 @@
+import type { Decision } from '../../domain/decision.ts';
 import type { Episode, EpisodeGroup, EpisodeStep, SmokeResult } from '../../domain/episode.ts';
 import { percent, seconds, trimNumber } from '../../domain/words.ts';
 import { type Html, html } from './html.ts';
@@ -5,8 +6,8 @@ import type { Page } from './layout.ts';
 import { badge, type Column, facts, modelLink, name, outerLink, type Place, rollbackLink, section, segment, table, took, when, wordsOf } from './parts.ts';
 import { stateBadge } from './rollbacks.ts';
 
-/** One rollback, from what was seen to how it ended. */
-export function rollbackPage(episode: Episode, place: Place): Page {
+/** One rollback, from what was seen to how it ended. `decision`: the one that opened it, where it is still kept. */
+export function rollbackPage(episode: Episode, decision: Decision | null, place: Place): Page {
   const { root } = place;
   const past = episode.steps.filter(({ isPast }) => isPast === true);
   const present = episode.steps.filter(({ isPast }) => isPast !== true);
@@ -25,7 +26,7 @@ export function rollbackPage(episode: Episode, place: Place): Page {
       ${notes.length === 0 && !episode.pinned ? null : html`<div class="notice warn"><ul class="plain">${notes.map((note) => html`<li>${badge('to do', { glyph: '!', tone: 'warn' })} ${note}</li>`)}${episode.pinned ? html`<li>${badge('pinned', { glyph: '⊙', tone: 'warn' })} The control plane holds version ${name(episode.to)}: newer ones are not served until <code>rollbackd unpin ${episode.model}</code>.</li>` : null}</ul></div>`}
       ${section('evidence', 'Evidence', evidence(episode))}
       ${episode.group === undefined ? null : section('group', `Group ${episode.group.name}`, group(episode, episode.group, place))}
-      ${section('target', 'Why this version', target(episode))}
+      ${section('target', 'Why this version', target(episode, decision))}
       ${section('steps', 'Steps', stepTable('Steps', present, episode))}
       ${past.length === 0 ? null : section('past-steps', 'Steps of plans that were given up', stepTable('Steps of plans that were given up', past, episode))}
       ${section('smoke', 'Smoke test', smokeTable(episode.smokeTests))}
@@ -81,7 +82,7 @@ function group({ id }: Episode, { kind, leader, members, stays }: EpisodeGroup, 
   return html`<p>${kind === 'ordered' ? 'One after the other, in this order' : 'Together'}:</p><ul class="plain">${moving}${staying}</ul>`;
 }
 
-function target({ to, policy, triedTargets, refusedTargets }: Episode): Html {
+function target({ to, policy, triedTargets, refusedTargets }: Episode, decision: Decision | null): Html {
   const rule =
     policy.to.kind === 'last_known_good'
       ? 'the newest version with a good record that was not refused'
@@ -89,7 +90,9 @@ function target({ to, policy, triedTargets, refusedTargets }: Episode): Html {
         ? 'the version that the settings name'
         : `the version under the label ${policy.to.label}`;
   const others = [...triedTargets.map((version) => ({ version, reason: 'was tried before, and gave up' })), ...refusedTargets];
+  const held = (decision?.held ?? []).filter(({ reason }) => reason !== 'go');
   return html`<p>Version ${name(to)}: ${rule}.</p>
+    ${decision === null ? null : html`<p>Decided: ${decision.detail}${held.length === 0 ? '' : `; guards that held: ${held.map(({ reason }) => wordsOf(reason)).join(', ')}`}.</p>`}
     ${
       others.length === 0
         ? null

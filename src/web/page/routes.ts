@@ -60,7 +60,8 @@ export function addPages(app: FastifyInstance, { queries, nowMs }: PageDeps): vo
   });
   serve('/rollbacks/:key', async (request, place) => {
     const id = keyOf(request);
-    return rollbackPage(found(await queries.rollback(id), `no rollback has the id "${id}"`), place);
+    const episode = found(await queries.rollback(id), `no rollback has the id "${id}"`);
+    return rollbackPage(episode, await queries.decisionOf(episode), place);
   });
   app.get<{ Params: { file: string } }>('/assets/:file', async ({ params, url }, reply) => {
     const { asset, isCurrent } = found(findAsset(params.file), `nothing is at GET ${url}`);
