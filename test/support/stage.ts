@@ -2,6 +2,7 @@ import { App, type AppDeps, type Postman } from '../../src/app/app.ts';
 import { FleetWatch } from '../../src/app/fleet-watch.ts';
 import { HealthBoard } from '../../src/app/health-board.ts';
 import { soleLeadership } from '../../src/app/leadership.ts';
+import { measuredJournal } from '../../src/app/measured-journal.ts';
 import { Memory } from '../../src/app/memory.ts';
 import { Observer } from '../../src/app/observer.ts';
 import { RegistryPlane } from '../../src/app/registry-plane.ts';
@@ -87,7 +88,9 @@ const rootRoute = {
 } as const;
 
 /** The whole application on fakes for what lies outside, and on virtual time. */
-export async function setStage(options: StageOptions): Promise<{ app: App; teller: FakeTeller; runtime: Runtime; model: Model }> {
+export async function setStage(
+  options: StageOptions,
+): Promise<{ app: App; teller: FakeTeller; runtime: Runtime; model: Model; metrics: Metrics; health: HealthBoard }> {
   const model = aModel(options.model);
   const rules = options.rules ?? [aRule({ model: model.name })];
   const others = (options.others ?? []).map(({ model: changes, plane }) => ({ model: aModel({ ...changes, controlPlane: changes.name }), plane }));
@@ -116,14 +119,14 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     sendResolved: new Set(),
     forceDryRun: options.forceDryRun ?? false,
   };
-  const teller = new FakeTeller();
-  const fleet = new FleetWatch();
-  const [memory, board] = [await Memory.load(options.journal), new VerdictBoard()];
   health.know([
     ...['journal', 'lease'].map((kind) => ({ part: { kind: kind as 'journal' | 'lease' } })),
     ...[...runtime.sources.keys()].map((name) => ({ part: { kind: 'source', name } as const })),
     ...[...planes.keys()].map((name) => ({ part: { kind: 'control_plane', name } as const })),
   ]);
+  const teller = new FakeTeller();
+  const fleet = new FleetWatch();
+  const [memory, board] = [await Memory.load(measuredJournal(options.journal, { metrics, health, clock: options.clock })), new VerdictBoard()];
   const deps: AppDeps = {
     memory,
     board,
@@ -138,5 +141,5 @@ export async function setStage(options: StageOptions): Promise<{ app: App; telle
     postman: options.postman ?? { run: async () => undefined, flush: async () => undefined },
     closeRuntime: async () => undefined,
   };
-  return { app: new App(runtime, deps), teller, runtime, model };
+  return { app: new App(runtime, deps), teller, runtime, model, metrics, health };
 }
