@@ -10,11 +10,10 @@ import { type SqlBackend, SqlJournal } from '../sql-journal.ts';
 import type { Tables } from '../tables.ts';
 import { nodeSqliteDialect } from './dialect.ts';
 import { type FileLock, lockFile } from './lock.ts';
+import { applicationId, restoreAdvice } from './restore-advice.ts';
 
 /** ms a writer waits for a reader's lock (a checkpoint beside `openJournalReadOnly`). */
 const busyTimeoutMs = 5_000;
-/** Marks our files ("rbkd"), so that another program's database is never taken for a journal. */
-const applicationId = 0x72_62_6b_64;
 
 /**
  * Opens the journal's file for writing, alone: a second process is refused. Makes the file and its folder; migrates an older schema.
@@ -37,6 +36,7 @@ export async function openJournal(options: {
     database = new DatabaseSync(file, { timeout: busyTimeoutMs, enableForeignKeyConstraints: true, allowExtension: false, ...defensive });
     options.onDatabase?.(database);
     refuseForeign(database, file);
+    refuseDamaged(database, file);
     database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off');
     const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(database) });
     await migrate(db, database, file);
@@ -133,6 +133,14 @@ function refuseForeign(database: DatabaseSync, file: string): void {
     );
 }
 
+/** Looks at every page once, so that damage shows now and not in the middle of a rollback. What fits its page and was changed all the same, `verify` finds. */
+function refuseDamaged(database: DatabaseSync, file: string): void {
+  const found = String(database.prepare('pragma quick_check(1)').get()?.['quick_check'] ?? 'no answer');
+  if (found === 'ok') return;
+  const fault = found.replaceAll(/\s+/g, ' ').replace(/^\*+ in database main \*+ /, '');
+  throw new JournalError(`journal ${file}: found a damaged file (${fault}), expected a whole one; ${restoreAdvice(file)}`);
+}
+
 async function migrate(db: Kysely<Tables>, database: DatabaseSync, file: string): Promise<void> {
   refuseNewer(appliedMigrations(database), file);
   const { error } = await new Migrator({ db, provider: migrationProvider }).migrateToLatest();
@@ -178,7 +186,7 @@ function backendOf(parts: { db: Kysely<Tables>; database: DatabaseSync; file: st
     epoch,
     readOnly,
     shared: null,
-    advise,
+    advise: (error) => advise(error, file),
     sizeBytes: async () => (file === ':memory:' ? pagesOf(database) : await sizeOfFiles(file)),
     close: async () => {
       try {
@@ -216,7 +224,7 @@ function closeQuietly(database: DatabaseSync | null): void {
 function wrap(error: unknown, file: string): JournalError {
   if (error instanceof JournalError) return error;
   const text = error instanceof Error ? error.message : String(error);
-  const advice = advise(error) ?? 'see the cause, mend the file or its folder, and start again';
+  const advice = advise(error, file) ?? 'see the cause, mend the file or its folder, and start again';
   return new JournalError(`journal ${file}: ${text}; ${advice}`, { cause: error });
 }
 
@@ -225,10 +233,10 @@ const advices: Readonly<Record<number, string>> = {
   5: 'another process holds it; stop that process or give this one another journal.sqlite.path',
   8: 'expected a writable file and folder; check owner, rights and whether the file system is mounted read-only',
   10: 'the disk or file system failed; check it (dmesg), then start again',
-  11: 'the file is damaged; keep it, restore a backup or give another journal.sqlite.path (its record of known-good versions is then empty)',
+  11: 'the file is damaged',
   13: 'the disk is full; free space, nothing was written and nothing is lost',
   14: 'expected a writable file and folder; check owner, rights and journal.sqlite.path',
-  26: 'expected a journal of rollbackd or no file; change journal.sqlite.path',
+  26: 'expected a journal of rollbackd or no file; change journal.sqlite.path, or, where it was one',
 };
 
 const systemAdvices: Readonly<Record<string, string>> = {
@@ -239,8 +247,15 @@ const systemAdvices: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full; free space',
 };
 
-function advise(error: unknown): string | null {
+/** Damage that a backup mends. */
+const damaged: ReadonlySet<number> = new Set([11, 26]);
+
+function advise(error: unknown, file: string): string | null {
   if (typeof error !== 'object' || error === null) return null;
-  if ('errcode' in error && typeof error.errcode === 'number') return advices[error.errcode & 0xff] ?? null;
+  if ('errcode' in error && typeof error.errcode === 'number') {
+    const code = error.errcode & 0xff;
+    const advice = advices[code] ?? null;
+    return advice !== null && damaged.has(code) ? `${advice}; ${restoreAdvice(file)}` : advice;
+  }
   return 'code' in error && typeof error.code === 'string' ? (systemAdvices[error.code] ?? null) : null;
 }

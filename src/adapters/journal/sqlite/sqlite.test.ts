@@ -1,5 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +24,7 @@ import { FakeClock } from '../../../../test/support/fake-clock.ts';
 import { JournalError } from '../../../domain/ports.ts';
 import { genesisHash, hashOf } from '../chain.ts';
 import type { SqlJournal } from '../sql-journal.ts';
+import { backUpJournal } from './backup.ts';
 import { openJournal, openJournalReadOnly } from './open.ts';
 
 let folder: string;
@@ -43,6 +57,13 @@ async function failureOf(promise: Promise<unknown>): Promise<string> {
   );
   expect(error).toBeInstanceOf(JournalError);
   return (error as JournalError).message.replaceAll(folder, '');
+}
+
+/** Root may write everything: until the end of the block this process is nobody in particular. */
+function withoutRootRights(): Disposable {
+  const isRoot = process.geteuid?.() === 0;
+  if (isRoot) process.seteuid?.(65_534);
+  return { [Symbol.dispose]: () => void (isRoot && process.seteuid?.(0)) };
 }
 
 /** Changes the file behind the journal's back, with the journal closed. */
@@ -126,8 +147,8 @@ describe('opening', () => {
     const foreign = path.join(folder, 'foreign.db');
     tamper('create table songs (name text)', foreign);
 
-    expect(await failureOf(open(text))).toMatchInlineSnapshot(
-      `"journal /text.db: file is not a database; expected a journal of rollbackd or no file; change journal.sqlite.path"`,
+    expect(await failureOf(open(text))).toMatch(
+      /^journal \/text\.db: file is not a database; expected a journal of rollbackd or no file; change journal\.sqlite\.path, or, where it was one; nothing was changed; move text\.db, /,
     );
     expect(await failureOf(open(foreign))).toMatchInlineSnapshot(
       `"journal /foreign.db: found an SQLite database of another program, expected a journal of rollbackd or no file; change journal.sqlite.path"`,
@@ -161,14 +182,85 @@ describe('opening', () => {
     expect(await journal.verify()).toEqual({ ok: true, events: 1 });
   });
 
-  it('refuses a damaged file', async () => {
-    const journal = await open();
-    await decisions(journal, 200);
-    await journal.close();
-    const bytes = readFileSync(file);
-    writeFileSync(file, Buffer.concat([bytes.subarray(0, 4096), Buffer.alloc(bytes.length - 4096, 7)]));
+  /** Of a whole file's bytes. */
+  const damages: readonly (readonly [name: string, damage: (bytes: Buffer) => Buffer, words: RegExp])[] = [
+    ['whose first bytes are others', (bytes) => Buffer.concat([Buffer.from('SQLight'), bytes.subarray(7)]), /file is not a database/],
+    ['whose page size is nonsense', (bytes) => patched(bytes, 16, [0xff, 0xff]), /file is not a database|damaged/],
+    ['of which all but the first page was overwritten', (bytes) => bytes.fill(7, 4096), /damaged|malformed/],
+    ['with a byte of a page turned', (bytes) => patched(bytes, 2 * 4096, [0xff]), /damaged|malformed/],
+    ['that was cut in the middle', (bytes) => bytes.subarray(0, bytes.length / 2), /damaged|malformed/],
+    ['that was cut within a page', (bytes) => bytes.subarray(0, 4096 + 100), /damaged|malformed/],
+    ['that is a letter now', () => Buffer.from('Dear Ann, the journal was here. '.repeat(300)), /file is not a database/],
+  ];
+  const patched = (bytes: Buffer, at: number, by: readonly number[]): Buffer => (bytes.set(by, at), bytes);
 
-    expect(await failureOf(open())).toContain('the file is damaged; keep it, restore a backup');
+  it.each(damages)('refuses a file %s, changes nothing, offers the newest backup, and goes on from it', async (_name, damage, words) => {
+    const journal = await open();
+    await decisions(journal, 60);
+    await backUpJournal(file, `${file}.old-backup`);
+    const backup = path.join(path.dirname(file), 'nightly.db');
+    await backUpJournal(file, backup);
+    utimesSync(`${file}.old-backup`, startMs / 1000, startMs / 1000);
+    await journal.close();
+    writeFileSync(file, damage(readFileSync(file)));
+    const found = readFileSync(file);
+
+    const message = await failureOf(open());
+
+    expect(message).toMatch(words);
+    expect(message).toContain('nothing was changed; move rollbackd.db, rollbackd.db-wal and rollbackd.db-shm out of the way together (keep them)');
+    expect(message).toMatch(/found a backup beside it, \/data\/nightly\.db of 20\d\d-/);
+    expect(readFileSync(file)).toEqual(found);
+    // What the message says.
+    for (const part of ['', '-wal', '-shm']) if (existsSync(`${file}${part}`)) renameSync(`${file}${part}`, `${file}.damaged${part}`);
+    copyFileSync(backup, file);
+    const restored = await open();
+    expect(await restored.verify()).toEqual({ ok: true, events: 60 });
+    await decisions(restored, 1);
+  });
+
+  it('says so when there is no backup beside a damaged file', async () => {
+    await (await open()).close();
+    writeFileSync(file, 'no database at all, but long enough to be looked at '.repeat(20));
+
+    expect(await failureOf(open())).toMatch(
+      /found no backup in \/data; where you have one: .* or start with none: known-good versions, cooldowns and episodes/,
+    );
+  });
+
+  it('tells damage that comes while it is open, and what to do', async () => {
+    const journal = await open();
+    await decisions(journal, 60);
+    await journal.close();
+    let database: DatabaseSync | null = null;
+    const again = await openJournal({ path: file, clock: new FakeClock(startMs), onDatabase: (raw) => (database = raw) });
+    opened.push(again);
+    (database as DatabaseSync | null)?.exec('pragma cache_size = 0');
+    writeFileSync(file, readFileSync(file).fill(7, 4096));
+
+    expect(await failureOf(again.verify())).toMatch(/the file is damaged; nothing was changed; move rollbackd\.db/);
+  });
+
+  it.each([
+    ['folder', 0o555, 0o444],
+    ['file', 0o755, 0o444],
+  ])('refuses a %s that cannot be written, says so, and works once it can', async (_name, folderMode, fileMode) => {
+    const journal = await open();
+    await decisions(journal, 1);
+    await journal.close();
+    const data = path.dirname(file);
+    const others = readdirSync(data).map((name) => path.join(data, name));
+    chmodSync(folder, 0o755);
+    for (const name of others) chmodSync(name, fileMode);
+    chmodSync(data, folderMode);
+    {
+      using _rights = withoutRootRights();
+      expect(await failureOf(open())).toMatch(/expected a writable (file and )?folder; check|expected a writable file/);
+    }
+    chmodSync(data, 0o755);
+    for (const name of others) chmodSync(name, 0o644);
+
+    expect(await (await open()).verify()).toEqual({ ok: true, events: 1 });
   });
 });
 
