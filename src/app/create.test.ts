@@ -1,13 +1,17 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
+import { startSlackEndpoint } from '../../test/support/slack-endpoint.ts';
 import { silentLog } from '../../test/support/stage.ts';
+import { until } from '../../test/support/until.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
+import { receiverKinds } from '../adapters/notify/index.ts';
 import { sourcePlugins } from '../adapters/sources/index.ts';
 import type { Config } from '../config/config.ts';
 import { emptyCalendar } from '../domain/calendar.ts';
 import { defaultLimits } from '../domain/limits.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { type Created, createApp } from './create.ts';
+import { AppQueries } from './queries.ts';
 
 function aConfig(url: string): Config {
   const prometheus = Object.values(sourcePlugins).find((plugin) => plugin.kind === 'prometheus');
@@ -31,6 +35,54 @@ function aConfig(url: string): Config {
     hash: url,
   };
 }
+
+describe('a receiver that fails', () => {
+  it('is called down, with why and without its secret, until it takes a message again', async () => {
+    const clock = new FakeClock();
+    const slack = await startSlackEndpoint('/services/T000/B000/s3cr3t-planted');
+    const kind = receiverKinds.get('slack_configs');
+    const receivers = [{ name: 'oncall', integrations: [{ kind: 'slack_configs', settings: kind?.config.parse({ api_url: slack.url }) }] }];
+    const metrics = new Metrics({ version: 'test' }, { processMetrics: false });
+    const config = { ...aConfig('http://a:9090'), receivers };
+    const created = await createApp(config, { clock, log: silentLog, metrics, journal: await openMemoryJournal({ clock }), random: () => 0 });
+    const queries = new AppQueries(created.app, clock, {
+      settings: () => ({ config, loadedMs: 0, faults: [] }),
+      messagesWaiting: () => created.outbox.waiting,
+    });
+    const up = async (): Promise<string | undefined> =>
+      (await metrics.render()).body
+        .split('\n')
+        .find((line) => line.startsWith('rollbackd_receiver_up{'))
+        ?.slice(-1);
+    created.start();
+    expect((await queries.status()).receivers).toEqual([{ name: 'oncall', kind: 'slack', up: null, since: null, last_success: null, error: null }]);
+    expect(await up()).toBe('1');
+
+    slack.answer({ status: 503, body: 'no, and not with s3cr3t-planted either' });
+    const content = { day: '2026-11-22', wouldHave: [], did: [], externalLabels: {} };
+    await created.outbox.enqueue({ id: 'digest/1', receiver: 'oncall', kind: 'digest', content });
+    await until('the receiver to be called down', async () => (await queries.status()).receivers[0]?.up === false, { everyMs: 5 });
+
+    expect(await up()).toBe('0');
+    const down = await queries.status();
+    expect(down).toMatchObject({ messages_waiting: 1, receivers: [{ error: 'answered 503 without a code' }] });
+    expect(JSON.stringify(down)).not.toContain('s3cr3t-planted');
+
+    slack.answer({ status: 200, body: 'ok' });
+    await until(
+      'the message to come in',
+      async () => {
+        await clock.advance(60_000);
+        return (await queries.status()).receivers[0]?.up === true;
+      },
+      { everyMs: 5 },
+    );
+    expect(await queries.status()).toMatchObject({ messages_waiting: 0, receivers: [{ error: null }] });
+    expect(await up()).toBe('1');
+    await created.close(0);
+    await slack.close();
+  });
+});
 
 describe('a reload', () => {
   let created: Created;

@@ -1,11 +1,11 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openJournal } from '../../src/adapters/journal/index.ts';
 import { aDecision, startMs } from '../contract/journal-builders.ts';
-import { runCli } from '../support/daemon-process.ts';
+import { runCli, startDaemonProcess } from '../support/daemon-process.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 let folder: string;
@@ -25,6 +25,30 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'rollbackd-journal-cli-'));
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
+
+it('run refuses a damaged journal, leaves it as it is and names the backup; with that in its place it runs', { timeout: 60_000 }, async () => {
+  const own = await mkdtemp(join(folder, 'run-'));
+  const file = await aJournal(join(own.slice(folder.length + 1), 'rollbackd.db'));
+  await copyFile(file, join(own, 'backup.db'));
+  await writeFile(file, (await readFile(file)).fill(0, 8_192, 12_288));
+  const damaged = await readFile(file);
+  await writeFile(join(own, 'rollbackd.yaml'), 'journal: {sqlite: {path: rollbackd.db}}\n');
+  const configFile = join(own, 'rollbackd.yaml');
+
+  const { code, stderr } = await runCli(['run', '--config.file', configFile, '--web.listen-address', '127.0.0.1:0'], own);
+
+  expect(code).toBe(1);
+  expect(stderr).toContain(`rollbackd: journal ${file}: `);
+  expect(stderr).toContain(`found a backup beside it, ${join(own, 'backup.db')} of `);
+  expect(await readFile(file)).toEqual(damaged);
+
+  await rename(file, `${file}.damaged`);
+  await copyFile(join(own, 'backup.db'), file);
+  const daemon = await startDaemonProcess({ configFile, model: 'none', cwd: own });
+  expect(await daemon.api('status')).toMatchObject({ journal: { kind: 'sqlite', up: true, error: null }, config: { last_reload_successful: true } });
+  expect((await daemon.metrics()).value('rollbackd_journal_up', {})).toBe(1);
+  await daemon.stop();
+});
 
 describe.concurrent('rollbackd journal', { timeout: 60_000 }, () => {
   it('verify finds the journal by the settings, and says that its chain is whole', async () => {
