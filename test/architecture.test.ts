@@ -85,6 +85,14 @@ describe('the direction of dependencies', () => {
     expect(compiling).toEqual(['src/domain/linear-regex.ts']);
   });
 
+  it('puts text into pages only where it is escaped', () => {
+    const raw = globSync('src/web/**/*.{ts,js}', { cwd: root }).filter((file) =>
+      /dangerouslySetInnerHTML|innerHTML|insertAdjacentHTML|document\.write/.test(readFileSync(path.join(root, file), 'utf8')),
+    );
+
+    expect(raw).toEqual([]);
+  });
+
   it.each([
     ['src/domain/a.ts', 'node:fs', 'imports nothing but itself'],
     ['src/domain/a.ts', 'zod', 'imports nothing but itself'],

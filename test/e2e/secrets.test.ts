@@ -48,10 +48,11 @@ async function startEcho(owned: AsyncDisposableStack): Promise<Echo> {
 
 /** Every answer the daemon gives, also those that refuse. */
 async function everyAnswer(daemon: DaemonProcess, id: string): Promise<Record<string, string>> {
-  const api = ['models', `models/${modelName}`, 'models/none', 'rollbacks', `rollbacks/${id}`, 'rollbacks/none', 'decisions', 'rules', 'alerts'];
+  const api = ['models', `models/${modelName}`, 'models/none', 'rollbacks', `rollbacks/${id}`, 'rollbacks/none', 'decisions', 'rules', 'alerts', 'status'];
+  const pages = ['/', '/status', '/rollbacks', `/rollbacks/${id}`, `/models/${modelName}`];
   const posts = ['/-/reload', `/api/v1/rollbacks/${id}/approve`, `/api/v1/models/${modelName}/pause`, `/api/v1/models/${modelName}/unpin`];
   const answers: Record<string, string> = {};
-  for (const path of ['/-/healthy', '/-/ready', '/metrics', '/nowhere', ...api.map((name) => `/api/v1/${name}`)])
+  for (const path of ['/-/healthy', '/-/ready', '/metrics', '/nowhere', ...pages, ...api.map((name) => `/api/v1/${name}`)])
     answers[path] = await (await fetch(daemon.url + path)).text();
   for (const path of posts) {
     const answer = await fetch(daemon.url + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"reason": "test"}' });
