@@ -11,7 +11,7 @@ import { startSlackEndpoint } from '../../test/support/slack-endpoint.ts';
 import { fillPrometheus } from '../support/filled-prometheus.ts';
 import { windowMs, writeFleetFiles } from '../support/fleet.ts';
 import { startFleetServers } from '../support/fleet-servers.ts';
-import { cpuSecondsOf, describeMachine, median, numberFlag, residentMb, tableText } from '../support/machine.ts';
+import { cpuSecondsOf, describeMachine, median, numberFlag, residentMb, tableText, waitedSecondsOf } from '../support/machine.ts';
 import { isClearlyAbove, type Slope, slopeOf, slopeText } from '../support/slope.ts';
 import type { HeldByProcess } from '../support/tell-memory.ts';
 
@@ -88,7 +88,7 @@ const pid = daemon.pid ?? 0;
 const log = readLog(daemon);
 const url = await log.url;
 const [samples, reloads] = [[] as Sample[], new Set<number>()];
-const [startedMs, startedCpu] = [Date.now(), cpuSecondsOf(pid)];
+const [startedMs, startedCpu, startedWaited] = [Date.now(), cpuSecondsOf(pid), waitedSecondsOf(pid)];
 let reloadedMs = startedMs;
 console.log(
   `${fleetSize.models} models × ${fleetSize.versions} versions × ${fleetSize.rules} rules, a turn every ${intervalSeconds} s, for ${minutes} minutes`,
@@ -110,6 +110,8 @@ while (Date.now() < startedMs + minutes * 60_000) {
 
 const page = await metricsPage();
 const cpuShare = (cpuSecondsOf(pid) - startedCpu) / ((Date.now() - startedMs) / 1000);
+/** Others may have had the cores. */
+const waitedShare = (waitedSecondsOf(pid) - startedWaited) / ((Date.now() - startedMs) / 1000);
 const rollbacks = (await api('rollbacks?limit=1000')) as readonly { readonly outcome: string | null; readonly state: string }[];
 isStopping = true;
 daemon.kill('SIGTERM');
@@ -173,7 +175,8 @@ function report(): readonly string[] {
   const iterations = page.sum('rollbackd_rule_group_iterations_total');
   const ends = Map.groupBy(rollbacks, ({ outcome, state }) => outcome ?? state);
   const unwell = rollbacks.filter(({ outcome }) => outcome !== 'success' && outcome !== null).length;
-  console.log(`iterations of rule groups: ${iterations}, missed: ${missed}`);
+  const starved = `the main thread waited for a core ${(100 * waitedShare).toFixed(0)} % of the time`;
+  console.log(`iterations of rule groups: ${iterations}, missed: ${missed}; ${starved}`);
   console.log(
     `rollbacks: ${[...ends].map(([end, all]) => `${all.length} ${end}`).join(', ') || 'none'}; messages: ${slack.deliveries.length}; reloads: ${reloads.size - 1}`,
   );
@@ -184,7 +187,7 @@ function report(): readonly string[] {
       .filter(([, of, bound]) => minutes >= judgedFromMinutes && isClearlyAbove(slope(of), bound))
       .map(([name, of, bound]) => `${name}: ${slopeText(slope(of))} an hour, expected at most ${bound}`),
     ...handles.filter(({ before, after }) => after > before + handlesMore).map(({ kind, before, after }) => `${kind} at rest: ${before}, later ${after}`),
-    ...(missed > 0 ? [`${missed} of ${iterations} iterations were missed`] : []),
+    ...(missed > 0 ? [`${missed} of ${iterations} iterations were missed; ${starved}`] : []),
     ...(iterations === 0 ? ['nothing was judged'] : []),
     ...((rollbacks.length === 0 && minutes > 10) || unwell > 0
       ? [`${unwell} of ${rollbacks.length} rollbacks did not succeed, expected some, and all to`]

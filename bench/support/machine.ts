@@ -37,6 +37,11 @@ export function cpuSecondsOf(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }
 
+/** How long the main thread was ready to run and had to wait for a core so far, seconds. @see https://docs.kernel.org/scheduler/sched-stats.html */
+export function waitedSecondsOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e9;
+}
+
 /** USER_HZ, 100 on every Linux that Node runs on. */
 const ticksPerSecond = 100;
 

@@ -6,7 +6,7 @@ import { FakeSource } from '../../test/support/fake-source.ts';
 import { setStage, silentLog } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import type { RetentionPolicy } from '../domain/retention.ts';
-import { VersionJobs } from './jobs.ts';
+import { pruneJournal, startJobs, VersionJobs } from './jobs.ts';
 import { Retention } from './retention.ts';
 
 const policy: RetentionPolicy = { mode: 'dry_run', keep: 5, minAgeMs: 0, schedule: '0 3 * * *', maxDeletions: 10 };
@@ -46,4 +46,37 @@ it('has a job per model with retention, and follows a reload', async () => {
   expect(before).toEqual(['version-retention fraud']);
   expect(asked).toEqual(['fraud']);
   expect(jobs()).toEqual([]);
+});
+
+it('prunes what is older than retention every night, in a chain that still verifies and goes on', async () => {
+  const clock = new FakeClock();
+  const journal = await openMemoryJournal({ clock });
+  const { app } = await setStage({ clock, journal, plane: new FakePlane({ clock, serving: '1' }), source: new FakeSource() });
+  const sink = { enqueue: async () => true, events: () => [] };
+  const retention = new Retention(app, { clock, log: silentLog });
+  const dayMs = 86_400_000;
+  const pause = async (): Promise<void> => await app.memory.append([{ type: 'resumed', model: null, by: 'ann', atMs: clock.nowMs() }]);
+  const retentionMs = (): number => 3 * dayMs;
+  const deps = { app, clock, log: silentLog, retentionMs };
+  const running = startJobs({ ...deps, retention, sink });
+  close = async () => {
+    await running.stop();
+    await app.stop(0);
+    await journal.close();
+  };
+
+  for (let day = 0; day < 10; day += 1) {
+    await pause();
+    if (day >= 5) await pruneJournal(deps);
+    clock.jump(clock.nowMs() + dayMs);
+    expect(await journal.verify()).toMatchObject({ ok: true });
+  }
+  const nightly = [...cron.getTasks().values()].find(({ name }) => name === 'journal-retention');
+  await nightly?.execute();
+  await pause();
+
+  const stored = await journal.events(0, 1_000);
+  expect(stored.every(({ atMs }) => atMs >= clock.nowMs() - 3 * dayMs)).toBe(true);
+  expect(stored.length).toBeGreaterThan(2);
+  expect(await journal.verify()).toEqual({ ok: true, events: stored.length });
 });
