@@ -20,7 +20,7 @@ function aConfig(url: string): Config {
     file: '/etc/rollbackd/rollbackd.yaml',
     evaluationIntervalMs: 15_000,
     globalLabels: {},
-    journal: { kind: 'sqlite', path: ':memory:', retentionMs: 90 * 86_400_000 },
+    journal: { kind: 'sqlite', path: ':memory:', backup: null, retentionMs: 90 * 86_400_000 },
     leaderElection: null,
     sources: [{ name: 'prom', kind: 'prometheus', settings }],
     controlPlanes: [],

@@ -16,6 +16,39 @@ afterEach(async () => await close());
 /** Retention jobs there are, with their schedule. */
 const jobs = (): string[] => [...cron.getTasks().values()].flatMap((task) => (task.name?.startsWith('version-retention ') === true ? [task.name] : []));
 
+it('backs the journal up by its schedule, where that is wanted, and says so; a failure stops nothing', async () => {
+  const clock = new FakeClock();
+  const journal = await openMemoryJournal({ clock });
+  const { app } = await setStage({ clock, journal, plane: new FakePlane({ clock, serving: '1' }), source: new FakeSource() });
+  const logged: unknown[] = [];
+  const log = { ...silentLog, info: (...line: unknown[]) => void logged.push(line), error: (...line: unknown[]) => void logged.push(line) };
+  const sink = { enqueue: async () => true, events: () => [] };
+  let isFull = false;
+  const run = async (): Promise<{ file: string }> => {
+    if (isFull) throw new Error('the disk is full');
+    return { file: '/backups/one.db' };
+  };
+  const retention = new Retention(app, { clock, log: silentLog });
+  const jobs = startJobs({ app, retention, clock, log, sink, retentionMs: () => 1, backup: { schedule: '15 2 * * *', run } });
+  close = async () => {
+    await jobs.stop();
+    await app.stop(0);
+    await journal.close();
+  };
+  const task = [...cron.getTasks().values()].find(({ name }) => name === 'journal-backup');
+
+  await task?.execute();
+  isFull = true;
+  await task?.execute();
+
+  expect(logged).toEqual([
+    [{ file: '/backups/one.db' }, 'journal backed up'],
+    [{ err: new Error('the disk is full'), job: 'backup' }, 'job failed'],
+  ]);
+  await jobs.stop();
+  expect([...cron.getTasks().values()].filter(({ name }) => name === 'journal-backup')).toEqual([]);
+});
+
 it('has a job per model with retention, and follows a reload', async () => {
   const clock = new FakeClock();
   const journal = await openMemoryJournal({ clock });
@@ -58,7 +91,7 @@ it('prunes what is older than retention every night, in a chain that still verif
   const pause = async (): Promise<void> => await app.memory.append([{ type: 'resumed', model: null, by: 'ann', atMs: clock.nowMs() }]);
   const retentionMs = (): number => 3 * dayMs;
   const deps = { app, clock, log: silentLog, retentionMs };
-  const running = startJobs({ ...deps, retention, sink });
+  const running = startJobs({ ...deps, retention, sink, backup: null });
   close = async () => {
     await running.stop();
     await app.stop(0);

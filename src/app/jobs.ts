@@ -14,6 +14,8 @@ type JobDeps = {
   readonly log: Log;
   readonly sink: MessageSink;
   readonly retentionMs: () => number;
+  /** Copies the journal; `null`: nobody wants copies. */
+  readonly backup: { readonly schedule: string; readonly run: () => Promise<Readonly<Record<string, unknown>>> } | null;
 };
 
 /** The jobs of our own, on the machine's clock in UTC: retention of the journal and of versions, and the daily digest of what was and would have been done. */
@@ -41,6 +43,15 @@ export function startJobs(deps: JobDeps): { stop(): Promise<void> } {
       { ...options, name: 'journal-size' },
     ),
   ];
+  const { backup, log } = deps;
+  if (backup !== null)
+    tasks.push(
+      cron.schedule(
+        backup.schedule,
+        guard('backup', async () => log.info(await backup.run(), 'journal backed up')),
+        { ...options, name: 'journal-backup' },
+      ),
+    );
   const versions = new VersionJobs(deps);
   versions.follow();
   const following = cron.schedule('* * * * *', () => versions.follow(), { ...options, name: 'version-retention' });
@@ -90,7 +101,7 @@ export class VersionJobs {
 }
 
 /** Drops closed detail that is too old, then the oldest events; each batch is a transaction of its own, so that appends come between. */
-export async function pruneJournal({ app, clock, log, retentionMs }: Omit<JobDeps, 'sink' | 'retention'>): Promise<void> {
+export async function pruneJournal({ app, clock, log, retentionMs }: Omit<JobDeps, 'sink' | 'retention' | 'backup'>): Promise<void> {
   const { journal } = app.memory;
   const beforeMs = clock.nowMs() - retentionMs();
   const { removed } = await journal.prune(beforeMs);
@@ -104,7 +115,7 @@ export async function pruneJournal({ app, clock, log, retentionMs }: Omit<JobDep
 }
 
 /** Yesterday in short, to the root receiver; nothing when nothing happened. */
-export async function sendDigest({ app, clock, sink }: Omit<JobDeps, 'retentionMs'>): Promise<void> {
+export async function sendDigest({ app, clock, sink }: Omit<JobDeps, 'retentionMs' | 'backup'>): Promise<void> {
   const { route, externalLabels } = app.runtime;
   const nowMs = clock.nowMs();
   const episodes = await app.memory.journal.episodes({ sinceMs: nowMs - dayMs, limit: 1000 });

@@ -1,10 +1,12 @@
 import { realClock } from '../adapters/clock/real-clock.ts';
+import { backUpAndKeep } from '../adapters/journal/index.ts';
 import { AppActions } from '../app/actions.ts';
 import { createApp } from '../app/create.ts';
 import { startJobs } from '../app/jobs.ts';
 import { AppQueries } from '../app/queries.ts';
 import { Reloader } from '../app/reloader.ts';
 import { Retention } from '../app/retention.ts';
+import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Log } from '../domain/ports.ts';
 import { createLog, type LogFormat, type LogLevel } from '../telemetry/log.ts';
@@ -72,7 +74,15 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
   try {
     const { host, port } = await web.listen(flags.listenAddress);
     created.start();
-    const jobs = startJobs({ app, retention, clock: realClock, log, sink: created.outbox, retentionMs: () => reloader.config.journal.retentionMs });
+    const jobs = startJobs({
+      app,
+      retention,
+      clock: realClock,
+      log,
+      sink: created.outbox,
+      retentionMs: () => reloader.config.journal.retentionMs,
+      backup: backupJob(config),
+    });
     const polling = flags.autoReload ? reloader.poll(flags.autoReloadIntervalMs, stopping.signal) : Promise.resolve();
     const watching =
       flags.webConfigFile === null || webConfig === null
@@ -111,6 +121,13 @@ export async function startDaemon(flags: RunFlags, log: Log): Promise<Daemon> {
     await web.close();
     throw error;
   }
+}
+
+/** Copies of an embedded journal, where the settings want them. */
+function backupJob({ journal }: Config): Parameters<typeof startJobs>[0]['backup'] {
+  if (journal.kind !== 'sqlite' || journal.backup === null) return null;
+  const { path, backup } = journal;
+  return { schedule: backup.schedule, run: async () => await backUpAndKeep(path, backup, realClock.nowMs()) };
 }
 
 /** `run`: until SIGTERM or SIGINT. The first finishes what is in hand, the second hurries. */

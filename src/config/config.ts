@@ -11,8 +11,14 @@ export type PluginConfig = { readonly name: string; readonly kind: string; reado
 /** One receiver with all its integrations; `kind` is the key in the file (`slack_configs`), one entry per item of its list. */
 export type ReceiverConfig = { readonly name: string; readonly integrations: readonly { readonly kind: string; readonly settings: unknown }[] };
 
+/** Copies of an embedded journal: cron expression in UTC, and how many stay. */
+export type JournalBackups = { readonly dir: string; readonly schedule: string; readonly keep: number };
+
 /** Where the journal lies; `retentionMs`: older events are removed. */
-export type JournalConfig = ({ readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'postgres'; readonly urlFile: string }) & {
+export type JournalConfig = (
+  | { readonly kind: 'sqlite'; readonly path: string; readonly backup: JournalBackups | null }
+  | { readonly kind: 'postgres'; readonly urlFile: string }
+) & {
   readonly retentionMs: number;
 };
 

@@ -99,7 +99,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
 
 function toJournal({ sqlite, postgres, retention }: ParsedConfig['journal'], folder: string): JournalConfig {
   if (postgres !== undefined) return { kind: 'postgres', urlFile: postgres.url_file, retentionMs: retention };
-  return { kind: 'sqlite', path: sqlite?.path ?? resolve(folder, '../data/rollbackd.db'), retentionMs: retention };
+  return { kind: 'sqlite', path: sqlite?.path ?? resolve(folder, '../data/rollbackd.db'), backup: sqlite?.backup ?? null, retentionMs: retention };
 }
 
 function toLeaderElection(parsed: ParsedConfig['leader_election'], registries: Registries): LeaderElectionConfig {

@@ -1,6 +1,6 @@
-import { validate as isCron } from 'node-cron';
 import { z } from 'zod';
 import type { RetentionPolicy } from '../domain/retention.ts';
+import { cronSchedule } from './cron-schedule.ts';
 import { duration, wholeNumber } from './scalars.ts';
 
 /** `models[].retention`. */
@@ -11,14 +11,10 @@ export const retentionSchema = z.strictObject({
     .meta({ description: 'enforce: delete; dry_run: only tell what would be deleted; off: nothing. Deleting is opted into. Default: dry_run.' }),
   keep: wholeNumber(1).default(5).meta({ description: 'The newest so many versions stay. Default: 5.' }),
   min_age: duration().default(604_800_000).meta({ description: 'Younger versions stay. Default: 7d.', default: '7d' }),
-  schedule: z
-    .string({ error: 'expected a cron expression; write 0 3 * * *' })
-    .refine((text) => /^\S+(?:\s+\S+){4}$/.test(text.trim()) && isCron(text), 'expected a cron expression of five fields; write 0 3 * * *')
-    .default('0 3 * * *')
-    .meta({ description: 'When, as a cron expression in UTC. Default: 0 3 * * *.' }),
+  schedule: cronSchedule('0 3 * * *').default('0 3 * * *').meta({ description: 'When, as a cron expression in UTC. Default: 0 3 * * *.' }),
   max_deletions: wholeNumber(1).default(10).meta({ description: 'At most so many are deleted in one run, the oldest first. Default: 10.' }),
 });
 
 export function toRetention(parsed: z.output<typeof retentionSchema>): RetentionPolicy {
-  return { mode: parsed.mode, keep: parsed.keep, minAgeMs: parsed.min_age, schedule: parsed.schedule.trim(), maxDeletions: parsed.max_deletions };
+  return { mode: parsed.mode, keep: parsed.keep, minAgeMs: parsed.min_age, schedule: parsed.schedule, maxDeletions: parsed.max_deletions };
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseDuration } from '../domain/duration.ts';
 import { compileRegex } from '../domain/linear-regex.ts';
 import { linkVariables, smokeVariables } from '../domain/template.ts';
+import { cronSchedule } from './cron-schedule.ts';
 import { freezeWindowSchema } from './freeze-windows.ts';
 import { always, atMostOneOf, exactlyOneOf } from './key-rules.ts';
 import { limitsSchema } from './limits-schema.ts';
@@ -372,7 +373,17 @@ export function configSchema(registries: Registries) {
     journal: z
       .strictObject({
         sqlite: z
-          .strictObject({ path: filePath().optional().meta({ description: 'Database file. Default: ../data/rollbackd.db.' }) })
+          .strictObject({
+            path: filePath().optional().meta({ description: 'Database file. Default: ../data/rollbackd.db.' }),
+            backup: z
+              .strictObject({
+                dir: filePath().meta({ description: 'Folder of the backups, made when it is not there; better on another disk. Required.' }),
+                schedule: cronSchedule('15 2 * * *').default('15 2 * * *').meta({ description: 'When, as a cron expression in UTC. Default: 15 2 * * *.' }),
+                keep: wholeNumber(1).default(7).meta({ description: 'The newest so many backups stay. Default: 7.' }),
+              })
+              .optional()
+              .meta({ description: 'Verified copies of the file, made while it is written. Default: none.' }),
+          })
           .optional()
           .meta({ description: 'Embedded journal, for one process. At most one of sqlite, postgres. Default: as if empty.' }),
         postgres: z

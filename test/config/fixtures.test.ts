@@ -112,7 +112,7 @@ describe('good settings', () => {
     const { config } = await load('one-model.good.yaml');
 
     expect(config?.controlPlanes[0]?.settings).toMatchObject({ model_config_file: join(folder, 'models.config') });
-    expect(config?.journal).toEqual({ kind: 'sqlite', path: join(folder, '../data/rollbackd.db'), retentionMs: 90 * 86_400_000 });
+    expect(config?.journal).toEqual({ kind: 'sqlite', path: join(folder, '../data/rollbackd.db'), backup: null, retentionMs: 90 * 86_400_000 });
   });
 
   it('takes a journal of several replicas', async () => {

@@ -39,7 +39,7 @@ it('run refuses a damaged journal, leaves it as it is and names the backup; with
 
   expect(code).toBe(1);
   expect(stderr).toContain(`rollbackd: journal ${file}: `);
-  expect(stderr).toContain(`found a backup beside it, ${join(own, 'backup.db')} of `);
+  expect(stderr).toContain(`found a backup, ${join(own, 'backup.db')} of `);
   expect(await readFile(file)).toEqual(damaged);
 
   await rename(file, `${file}.damaged`);

@@ -8,17 +8,22 @@ export { openPostgresLease } from './postgres/lease.ts';
 export { openPostgresJournal, openPostgresJournalReadOnly } from './postgres/open.ts';
 export { SqlJournal } from './sql-journal.ts';
 export { backUpJournal } from './sqlite/backup.ts';
+export { backUpAndKeep } from './sqlite/kept-backups.ts';
 export { openJournal, openJournalReadOnly } from './sqlite/open.ts';
 
 /** Where a journal lies. */
-export type JournalPlace = { readonly kind: 'sqlite'; readonly path: string } | { readonly kind: 'postgres'; readonly urlFile: string };
+export type JournalPlace =
+  | { readonly kind: 'sqlite'; readonly path: string; readonly backup?: { readonly dir: string } | null }
+  | { readonly kind: 'postgres'; readonly urlFile: string };
 
 /**
  * Opens the journal that the settings name, for writing: an embedded one is this process's alone at once, a shared one only once it takes the epoch.
  * @throws {JournalError}
  */
 export async function openConfiguredJournal(place: JournalPlace, deps: { clock: Clock; log?: Log }): Promise<SqlJournal> {
-  return place.kind === 'sqlite' ? await openJournal({ path: place.path, ...deps }) : await openPostgresJournal({ urlFile: place.urlFile, ...deps });
+  if (place.kind === 'postgres') return await openPostgresJournal({ urlFile: place.urlFile, ...deps });
+  const backupDir = place.backup?.dir;
+  return await openJournal({ path: place.path, ...(backupDir === undefined ? {} : { backupDir }), ...deps });
 }
 
 /**

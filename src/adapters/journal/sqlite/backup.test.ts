@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { aDecision, startMs } from '../../../../test/contract/journal-builders.ts';
 import { FakeClock } from '../../../../test/support/fake-clock.ts';
 import { backUpJournal } from './backup.ts';
+import { backUpAndKeep } from './kept-backups.ts';
 import { openJournal, openJournalReadOnly } from './open.ts';
 
 let folder: string;
@@ -55,6 +56,26 @@ describe('backup', () => {
     await journal.append([{ type: 'decision', decision: aDecision() }]);
     expect(await journal.verify()).toMatchObject({ ok: true });
     await journal.close();
+  });
+
+  it('by a schedule: the newest few stay, files of other names are left alone, and a damaged journal offers the newest', async () => {
+    await aJournal(3);
+    const dir = path.join(folder, 'backups', 'of-rollbackd');
+    const at = async (day: number) => await backUpAndKeep(file, { dir, keep: 2 }, Date.UTC(2026, 10, day, 2, 15));
+    await at(1);
+    writeFileSync(path.join(dir, 'rollbackd-by-hand.db'), 'mine');
+    await at(2);
+
+    const third = await at(3);
+
+    expect(third).toMatchObject({ events: 3, file: path.join(dir, 'rollbackd-2026-11-03T02-15-00Z.db'), removed: ['rollbackd-2026-11-01T02-15-00Z.db'] });
+    expect(readdirSync(dir).toSorted()).toEqual(['rollbackd-2026-11-02T02-15-00Z.db', 'rollbackd-2026-11-03T02-15-00Z.db', 'rollbackd-by-hand.db']);
+    writeFileSync(file, 'no journal any more, but as long as one needs to be to be looked at. '.repeat(20));
+    await expect(at(4)).rejects.toThrow('is not a database');
+    expect(readdirSync(dir)).toHaveLength(3);
+    await expect(openJournal({ path: file, backupDir: dir, clock: new FakeClock(startMs) })).rejects.toThrow(
+      `found a backup, ${path.join(dir, 'rollbackd-2026-11-0')}`,
+    );
   });
 
   it('overwrites nothing, and leaves nothing behind when it fails', async () => {

@@ -18,11 +18,12 @@ const busyTimeoutMs = 5_000;
 /**
  * Opens the journal's file for writing, alone: a second process is refused. Makes the file and its folder; migrates an older schema.
  * Nothing is ever deleted or repaired here: what cannot be used is named, and left as it is.
- * @param options.path of the file, or ':memory:'
+ * @param options.path of the file, or ':memory:'; `backupDir`: where backups are kept beside those in its own folder, for the advice
  * @throws {JournalError} locked, unwritable, corrupt, of another program, or of a newer rollbackd
  */
 export async function openJournal(options: {
   path: string;
+  backupDir?: string;
   clock: Clock;
   log?: Log;
   /** Sees the raw database before its first use: tests bring about faults with it. */
@@ -36,7 +37,7 @@ export async function openJournal(options: {
     database = new DatabaseSync(file, { timeout: busyTimeoutMs, enableForeignKeyConstraints: true, allowExtension: false, ...defensive });
     options.onDatabase?.(database);
     refuseForeign(database, file);
-    refuseDamaged(database, file);
+    refuseDamaged(database, file, options.backupDir);
     database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma trusted_schema = off');
     const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(database) });
     await migrate(db, database, file);
@@ -46,7 +47,7 @@ export async function openJournal(options: {
   } catch (error) {
     closeQuietly(database);
     lock?.release();
-    throw wrap(error, file);
+    throw wrap(error, file, options.backupDir);
   }
 }
 
@@ -134,11 +135,11 @@ function refuseForeign(database: DatabaseSync, file: string): void {
 }
 
 /** Looks at every page once, so that damage shows now and not in the middle of a rollback. What fits its page and was changed all the same, `verify` finds. */
-function refuseDamaged(database: DatabaseSync, file: string): void {
+function refuseDamaged(database: DatabaseSync, file: string, backupDir?: string): void {
   const found = String(database.prepare('pragma quick_check(1)').get()?.['quick_check'] ?? 'no answer');
   if (found === 'ok') return;
   const fault = found.replaceAll(/\s+/g, ' ').replace(/^\*+ in database main \*+ /, '');
-  throw new JournalError(`journal ${file}: found a damaged file (${fault}), expected a whole one; ${restoreAdvice(file)}`);
+  throw new JournalError(`journal ${file}: found a damaged file (${fault}), expected a whole one; ${restoreAdvice(file, backupDir)}`);
 }
 
 async function migrate(db: Kysely<Tables>, database: DatabaseSync, file: string): Promise<void> {
@@ -221,10 +222,10 @@ function closeQuietly(database: DatabaseSync | null): void {
   if (database?.isOpen === true) database.close();
 }
 
-function wrap(error: unknown, file: string): JournalError {
+function wrap(error: unknown, file: string, backupDir?: string): JournalError {
   if (error instanceof JournalError) return error;
   const text = error instanceof Error ? error.message : String(error);
-  const advice = advise(error, file) ?? 'see the cause, mend the file or its folder, and start again';
+  const advice = advise(error, file, backupDir) ?? 'see the cause, mend the file or its folder, and start again';
   return new JournalError(`journal ${file}: ${text}; ${advice}`, { cause: error });
 }
 
@@ -250,12 +251,12 @@ const systemAdvices: Readonly<Record<string, string>> = {
 /** Damage that a backup mends. */
 const damaged: ReadonlySet<number> = new Set([11, 26]);
 
-function advise(error: unknown, file: string): string | null {
+function advise(error: unknown, file: string, backupDir?: string): string | null {
   if (typeof error !== 'object' || error === null) return null;
   if ('errcode' in error && typeof error.errcode === 'number') {
     const code = error.errcode & 0xff;
     const advice = advices[code] ?? null;
-    return advice !== null && damaged.has(code) ? `${advice}; ${restoreAdvice(file)}` : advice;
+    return advice !== null && damaged.has(code) ? `${advice}; ${restoreAdvice(file, backupDir)}` : advice;
   }
   return 'code' in error && typeof error.code === 'string' ? (systemAdvices[error.code] ?? null) : null;
 }

@@ -10,12 +10,15 @@ const applicationIdAt = 68;
 const headerBytes = 100;
 const mostFiles = 1_000;
 
-/** What to do about a file that cannot be used any more; nothing of it is done here. Names the newest backup that lies beside it. */
-export function restoreAdvice(file: string): string {
+/** What to do about a file that cannot be used any more; nothing of it is done here. Names the newest backup that lies beside it or in `backupDir`. */
+export function restoreAdvice(file: string, backupDir?: string): string {
   const { dir, base } = path.parse(file);
-  const backup = newestBackup(file);
+  const folders = backupDir === undefined || backupDir === dir ? [dir] : [dir, backupDir];
+  const backup = folders.flatMap((folder) => backupsIn(folder, file)).toSorted((a, b) => b.atMs - a.atMs)[0] ?? null;
   const found =
-    backup === null ? `found no backup in ${dir}; where you have one` : `found a backup beside it, ${backup.file} of ${new Date(backup.atMs).toISOString()}`;
+    backup === null
+      ? `found no backup in ${folders.join(' or ')}; where you have one`
+      : `found a backup, ${backup.file} of ${new Date(backup.atMs).toISOString()}`;
   return [
     'nothing was changed',
     `move ${base}, ${base}-wal and ${base}-shm out of the way together (keep them)`,
@@ -24,19 +27,18 @@ export function restoreAdvice(file: string): string {
   ].join('; ');
 }
 
-/** Of the files in the same folder the newest that looks like a journal of ours; its content is not read. `null`: none, or the folder cannot be read. */
-function newestBackup(file: string): { readonly file: string; readonly atMs: number } | null {
-  const { dir, base } = path.parse(file);
+/** Files of a folder that look like a journal of ours, but for `file` itself; their content is not read. Empty when the folder cannot be read. */
+function backupsIn(folder: string, file: string): readonly { readonly file: string; readonly atMs: number }[] {
   try {
-    const others = readdirSync(dir, { withFileTypes: true })
-      .filter((entry) => entry.isFile() && entry.name !== base && !entry.name.startsWith(`${base}-`))
-      .slice(0, mostFiles)
-      .map((entry) => path.join(dir, entry.name))
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => path.join(folder, entry.name))
+      .filter((name) => name !== file && !name.startsWith(`${file}-`))
+      .slice(-mostFiles)
       .filter((name) => looksLikeJournal(name))
       .map((name) => ({ file: name, atMs: statSync(name).mtimeMs }));
-    return others.toSorted((a, b) => b.atMs - a.atMs)[0] ?? null;
   } catch {
-    return null;
+    return [];
   }
 }
 

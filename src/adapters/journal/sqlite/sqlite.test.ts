@@ -209,7 +209,7 @@ describe('opening', () => {
 
     expect(message).toMatch(words);
     expect(message).toContain('nothing was changed; move rollbackd.db, rollbackd.db-wal and rollbackd.db-shm out of the way together (keep them)');
-    expect(message).toMatch(/found a backup beside it, \/data\/nightly\.db of 20\d\d-/);
+    expect(message).toMatch(/found a backup, \/data\/nightly\.db of 20\d\d-/);
     expect(readFileSync(file)).toEqual(found);
     // What the message says.
     for (const part of ['', '-wal', '-shm']) if (existsSync(`${file}${part}`)) renameSync(`${file}${part}`, `${file}.damaged${part}`);
