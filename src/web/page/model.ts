@@ -10,6 +10,8 @@ import { age, badge, type Column, facts, name, type Place, plural, rollbackLink,
 import { rollbackTable } from './rollbacks.ts';
 
 export type ModelContent = {
+  /** What is wrong around it. */
+  readonly banner: Html;
   readonly model: ModelDetailView;
   /** Of this model. */
   readonly groups: readonly RuleGroupView[];
@@ -18,7 +20,7 @@ export type ModelContent = {
 };
 
 /** One model: its versions, what the rules say of them, what was decided and done. */
-export function modelPage({ model, groups, decisions, rollbacks }: ModelContent, place: Place): Page {
+export function modelPage({ banner, model, groups, decisions, rollbacks }: ModelContent, place: Place): Page {
   const { root } = place;
   return {
     title: model.name,
@@ -27,6 +29,7 @@ export function modelPage({ model, groups, decisions, rollbacks }: ModelContent,
     gist: `${model.name}: ${model.error === null ? wordsOf(model.verdict ?? 'not judged yet') : 'not observed'}`,
     main: html`<p class="crumbs"><a href=${root}>Fleet</a></p>
       <h1>${name(model.name)} ${verdictBadge(model, place)}</h1>
+      ${banner}
       ${model.error === null ? null : html`<div class="notice bad"><p>${badge('error', { words: 'The control plane could not be read' })} ${model.error}</p></div>`}
       ${facts([
         ['Mode', modeOf(model, place.nowMs)],

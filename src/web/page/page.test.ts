@@ -259,6 +259,14 @@ describe('what is wrong', () => {
     expect(text).toMatch(/enforce ❄ frozen/);
   });
 
+  it('says on the page of a model what of it concerns the model', async () => {
+    const sources = ['prom', 'mlflow'].map((name) => ({ name, kind: 'prometheus', ...down, error: 'connection refused' }));
+    const text = await aBrowser({ status: { ...well, sources, flap_locked: ['ranker'] } }).read('/models/fraud-detector');
+
+    expect(text).toContain(`✖ source down prom ${since}: connection refused Mode`);
+    expect(text).not.toMatch(/mlflow|flap lock/);
+  });
+
   it('says nothing while all is well', async () => {
     expect((await aBrowser({ status: well }).open('/')).body).not.toContain('What is wrong');
   });

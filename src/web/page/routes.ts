@@ -11,7 +11,7 @@ import type { Place } from './parts.ts';
 import { bareProblem, problemPage } from './problem.ts';
 import { rollbackPage } from './rollback.ts';
 import { rollbacksPage } from './rollbacks.ts';
-import { statusPage, troubleBanner } from './status.ts';
+import { modelBanner, statusPage, troubleBanner } from './status.ts';
 
 export type PageDeps = { readonly queries: Queries; readonly nowMs: () => number };
 
@@ -46,12 +46,13 @@ export function addPages(app: FastifyInstance, { queries, nowMs }: PageDeps): vo
   serve('/models/:key', async (request, place) => {
     const name = keyOf(request);
     const model = found(await queries.model(name), `no model is named "${name}"`);
-    const [groups, decisions, rollbacks] = await Promise.all([
+    const [status, groups, decisions, rollbacks] = await Promise.all([
+      queries.status(),
       queries.rules(name),
       queries.decisions({ model: name, limit: recent }),
       queries.rollbacks({ model: name, limit: recent }),
     ]);
-    return modelPage({ model, groups, decisions, rollbacks }, place);
+    return modelPage({ banner: modelBanner(status, model, place), model, groups, decisions, rollbacks }, place);
   });
   serve('/rollbacks', async (request, place) => {
     const { model, limit } = checked(listQuery, request.query, 'query');

@@ -74,6 +74,23 @@ export function troubleBanner(status: StatusView, models: readonly ModelView[], 
   </section>`;
 }
 
+/** What of it concerns one model, but for what the model's own page says anyway: its control plane, pauses and freezes. */
+export function modelBanner(status: StatusView, model: ModelView, place: Place): Html {
+  const { sources, flap_locked: flapping } = status;
+  return troubleBanner(
+    {
+      ...status,
+      sources: sources.filter(({ name: source }) => source === model.source),
+      control_planes: [],
+      receivers: [],
+      paused: [],
+      flap_locked: flapping.filter((name) => name === model.name),
+    },
+    [],
+    place,
+  );
+}
+
 /** One line of the banner. */
 type Trouble = { readonly tone: Tone; readonly glyph: string; readonly words: string; readonly detail: Html };
 
