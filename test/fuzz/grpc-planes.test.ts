@@ -92,7 +92,7 @@ describe('tensorflow_serving, given any answers', () => {
   const status: fc.Arbitrary<GrpcAnswer> = fc.oneof(
     {
       weight: 5,
-      arbitrary: bytesOf(GetModelStatusResponseSchema, fc.record({ modelVersionStatus: fc.array(version, { maxLength: 3 }) })).map((bytes) => [bytes]),
+      arbitrary: bytesOf(GetModelStatusResponseSchema, fc.record({ modelVersionStatus: fc.array(version, { maxLength: 2 }) })).map((bytes) => [bytes]),
     },
     { weight: 1, arbitrary: error },
   );
@@ -153,9 +153,9 @@ describe('seldon_v2, given any answers of the API server and the scheduler', () 
     }),
   });
   const messages = (schema: DescMessage, message: fc.Arbitrary<unknown>): fc.Arbitrary<GrpcAnswer> =>
-    fc.oneof({ weight: 6, arbitrary: fc.array(bytesOf(schema, message), { maxLength: 3 }) }, { weight: 1, arbitrary: error });
+    fc.oneof({ weight: 6, arbitrary: fc.array(bytesOf(schema, message), { maxLength: 2 }) }, { weight: 1, arbitrary: error });
   const scheduler = fc.record({
-    ModelStatus: messages(ModelStatusResponseSchema, fc.record({ modelName: names, versions: fc.array(version, { maxLength: 3 }), deleted: fc.boolean() })),
+    ModelStatus: messages(ModelStatusResponseSchema, fc.record({ modelName: names, versions: fc.array(version, { maxLength: 2 }), deleted: fc.boolean() })),
     ExperimentStatus: messages(
       ExperimentStatusResponseSchema,
       fc.record({

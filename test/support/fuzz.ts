@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { codePoints } from './code-points.ts';
 import { fuzzRuns } from './fuzz-runs.ts';
 
 /** Names and values that have broken programs: what objects inherit, what ends a text, what a terminal, a shell or Slack would act on. */
@@ -43,16 +44,11 @@ const hostileTexts: readonly string[] = [
   'a'.repeat(3_000),
 ];
 
-/** Any code points. fast-check's own unit `binary` makes a table of them all first, which takes a second. */
-const anyCodePoints: fc.Arbitrary<string> = fc
-  .array(fc.oneof(fc.nat({ max: 0xff }), fc.nat({ max: 0xffff }), fc.nat({ max: 0x10ffff })), { maxLength: 12 })
-  .map((codes) => String.fromCodePoint(...codes));
-
 /** A text from outside. */
 export const anyText: fc.Arbitrary<string> = fc.oneof(
   { weight: 2, arbitrary: fc.constantFrom(...hostileTexts) },
   { weight: 1, arbitrary: fc.string({ maxLength: 12 }) },
-  { weight: 1, arbitrary: anyCodePoints },
+  { weight: 1, arbitrary: codePoints({ maxLength: 12 }) },
 );
 
 /** A text put together from words of a language and from anything else. */

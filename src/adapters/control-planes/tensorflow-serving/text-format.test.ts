@@ -1,6 +1,7 @@
 import { create, equals } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { codePoints } from '../../../../test/support/code-points.ts';
 import { fuzzRuns } from '../../../../test/support/fuzz-runs.ts';
 import { ModelServerConfigSchema } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 import { fromText, TextFormatError, toText } from './text-format.ts';
@@ -139,7 +140,7 @@ const policy = fc.oneof(
 const any = fc.record({ typeUrl: fc.string({ unit: 'grapheme' }), value: fc.uint8Array({ maxLength: 20 }) });
 const modelConfig = fc.record(
   {
-    name: fc.string({ unit: 'binary' }).map((text) => text.toWellFormed()),
+    name: codePoints().map((text) => text.toWellFormed()),
     basePath: fc.string({ unit: 'grapheme' }),
     modelType: fc.constantFrom(0, 1, 2),
     modelPlatform: fc.string(),

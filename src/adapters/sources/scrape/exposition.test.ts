@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { codePoints } from '../../../../test/support/code-points.ts';
 import { fuzzRuns } from '../../../../test/support/fuzz-runs.ts';
 import { ExpositionError, type ExpositionFormat, formatOf, parseExposition } from './exposition.ts';
 
@@ -144,7 +145,7 @@ describe('parseExposition, text format', () => {
     const label = fc.stringMatching(/^[a-zA-Z_][a-zA-Z0-9_]{0,8}$/);
     const series = fc.record({
       name: fc.stringMatching(/^[a-zA-Z_:][a-zA-Z0-9_:]{0,8}$/),
-      labels: fc.dictionary(label, fc.string({ unit: 'binary', minLength: 1 }), { noNullPrototype: true }),
+      labels: fc.dictionary(label, codePoints({ minLength: 1 }), { noNullPrototype: true }),
       value: fc.double().map((value) => (value === 0 ? 0 : value)),
     });
     fc.assert(
