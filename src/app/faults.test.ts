@@ -123,7 +123,7 @@ describe.each(faults)('$name', ({ up, words, begin, end, of }) => {
   it('while the version breaches: nothing is rolled back, the status says why, and afterwards it is rolled back once', async () => {
     const { app, status, metric } = await start();
     begin(words);
-    await pass(10 * minuteMs);
+    await pass(5 * minuteMs);
 
     expect(plane.switches).toEqual([]);
     expect(plane.applied).toEqual([]);
@@ -133,7 +133,7 @@ describe.each(faults)('$name', ({ up, words, begin, end, of }) => {
     expect(clock.nowMs() / 1000 - turns).toBeLessThan(30);
 
     end();
-    await pass(10 * minuteMs);
+    await pass(6 * minuteMs);
 
     expect(await onlyEpisode(journal)).toMatchObject({ state: 'succeeded', from: '2', to: '1' });
     expect(plane.switches).toEqual(['a: 2 -> 1', 'b: 2 -> 1']);
@@ -146,11 +146,11 @@ describe.each(faults)('$name', ({ up, words, begin, end, of }) => {
     const { app, status, metric } = await start();
     await pass(minuteMs, both);
     begin(words);
-    await pass(10 * minuteMs, both);
+    await pass(5 * minuteMs, both);
     expect(await metric(up)).toBe(0);
 
     end();
-    await pass(5 * minuteMs, both);
+    await pass(3 * minuteMs, both);
 
     expect(await journal.episodes({})).toEqual([]);
     expect(plane.applied).toEqual([]);
@@ -167,7 +167,7 @@ describe.each(faults)('$name', ({ up, words, begin, end, of }) => {
     begin(words);
     await pass(40_000);
     end();
-    await pass(15 * minuteMs);
+    await pass(8 * minuteMs);
 
     expect(await onlyEpisode(journal)).toMatchObject({ state: 'succeeded', outcome: 'success' });
     expect(plane.switches).toEqual(['a: 2 -> 1', 'b: 2 -> 1']);
@@ -216,9 +216,9 @@ describe('a clock that jumps', () => {
     await pass(minuteMs, both);
 
     clock.jump(clock.nowMs() + 5 * hourMs);
-    await pass(10 * minuteMs, both);
+    await pass(5 * minuteMs, both);
     clock.jump(clock.nowMs() - 5 * hourMs);
-    await pass(10 * minuteMs, both);
+    await pass(5 * minuteMs, both);
 
     expect(await journal.episodes({})).toEqual([]);
     await app.stop(0);
