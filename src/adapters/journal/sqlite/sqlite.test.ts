@@ -188,6 +188,7 @@ describe('opening', () => {
     ['whose page size is nonsense', (bytes) => patched(bytes, 16, [0xff, 0xff]), /file is not a database|damaged/],
     ['of which all but the first page was overwritten', (bytes) => bytes.fill(7, 4096), /damaged|malformed/],
     ['with a byte of a page turned', (bytes) => patched(bytes, 2 * 4096, [0xff]), /damaged|malformed/],
+    ['whose last page is zeros, which nothing at start reads', (bytes) => bytes.fill(0, bytes.length - 4096), /damaged/],
     ['that was cut in the middle', (bytes) => bytes.subarray(0, bytes.length / 2), /damaged|malformed/],
     ['that was cut within a page', (bytes) => bytes.subarray(0, 4096 + 100), /damaged|malformed/],
     ['that is a letter now', () => Buffer.from('Dear Ann, the journal was here. '.repeat(300)), /file is not a database/],
