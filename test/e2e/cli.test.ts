@@ -311,7 +311,7 @@ describe('beside a running daemon', { timeout: 90_000 }, () => {
     expect(await ask('unpin', modelName, '--reason', 'again')).toMatchObject({ code: 0, stdout: `${modelName} is not pinned: nothing to do\n` });
   });
 
-  it('SIGHUP with a faulty file keeps the old settings and says why; mended, it takes them', async () => {
+  it('SIGHUP with a faulty file keeps the old settings and says why; mended, it takes them, and so does a POST', async () => {
     const rules = await readFile(stage.rulesFile, 'utf8');
     await writeFile(stage.rulesFile, rules.replace('above: 5%', 'above: five'));
     daemon.process.kill('SIGHUP');
@@ -329,6 +329,10 @@ describe('beside a running daemon', { timeout: 90_000 }, () => {
     await until('the reload', () => daemon.logRecords().some(({ message }) => message === 'settings reloaded'));
     expect(await daemon.api('rules')).toMatchObject([{ rules: [{ query: expect.stringContaining('above 0.07') as string }] }]);
     expect((await daemon.metrics()).value('rollbackd_config_last_reload_successful')).toBe(1);
+
+    await writeFile(stage.rulesFile, rules.replace('above: 5%', 'above: 8%'));
+    expect((await fetch(`${daemon.url}/-/reload`, { method: 'POST' })).status).toBe(200);
+    expect(await daemon.api('rules')).toMatchObject([{ rules: [{ query: expect.stringContaining('above 0.08') as string }] }]);
   });
 
   it('SIGTERM ends it with 0 and everything closed', async () => {
