@@ -69,7 +69,8 @@ export async function startDaemonProcess(options: {
       const line = logLines().find((text) => text.includes('rollbackd is up'));
       return line === undefined ? null : String((JSON.parse(line) as LogRecord)['rollbackd.url']);
     },
-    { seen: () => child.stderr() },
+    // Ten at once on a machine with other work have taken over 30 s.
+    { withinMs: 60_000, seen: () => child.stderr() },
   ).catch(async (error: unknown) => {
     child.kill('SIGKILL');
     await child.ended;
