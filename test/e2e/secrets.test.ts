@@ -165,7 +165,9 @@ it('a planted secret appears nowhere but where it is sent', { timeout: 150_000 }
   shown['plan while the source refuses'] = Object.values(await stage.cli('plan', '--config.file', stage.configFile, '-o', 'json')).join('');
   // Then they hang up, then they answer; the smoke test fails first, then passes.
   prometheus.answerBy((request) => request.socket.destroy());
-  await until('the fault to be seen', async () => !(await daemon.model()).reason?.includes('401'));
+  await until('the fault to be seen', async () => !/\b401\b/.test((await daemon.model()).reason ?? ''), {
+    seen: async () => await describeDaemon(daemon),
+  });
   prometheus.answerBy(null);
   await until('the smoke test to be tried', () => echo.seen.length > 0, { seen: async () => await describeDaemon(daemon) });
   echo.answer(200);
