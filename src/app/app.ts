@@ -1,6 +1,7 @@
 import type { Episode } from '../domain/episode.ts';
 import { findFlapLock } from '../domain/flap-lock.ts';
 import type { Clock, Leadership, Log, SmokeRunner } from '../domain/ports.ts';
+import { pauseOf } from '../domain/records.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import type { Metrics, VersionRole } from '../telemetry/metrics.ts';
 import { backfillLedger } from './backfill.ts';
@@ -272,7 +273,7 @@ export class App {
     }
     metrics.versionsAre([...runtime.models.values()].flatMap((model) => versionRoles(runtime, memory, model.name, nowMs)));
     for (const model of runtime.models.values()) {
-      const pause = memory.pauses().find((entry) => (entry.model === null || entry.model === model.name) && (entry.untilMs === null || entry.untilMs > nowMs));
+      const pause = pauseOf(memory.pauses(), model.name, nowMs);
       metrics.modelPaused(model.name, pause?.sinceMs ?? null);
       metrics.modelFlapLocked(model.name, findFlapLock(memory.episodes(model.name), runtime.limits.flapLock.windowMs, nowMs) !== null);
       metrics.modelPinned(model.name, runtime.observer.latest(model)?.pinned ?? false);

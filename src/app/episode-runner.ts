@@ -3,7 +3,7 @@ import { formatDuration } from '../domain/duration.ts';
 import type { Episode, EpisodeOutcome, EpisodeState, EpisodeStep, SmokeResult } from '../domain/episode.ts';
 import { episodeEnds } from '../domain/episode.ts';
 import type { JournalEvent } from '../domain/event.ts';
-import { gateOf, spellOthers } from '../domain/group-rollback.ts';
+import { gateOf, isFollower, spellOthers } from '../domain/group-rollback.ts';
 import type { Model } from '../domain/model.ts';
 import type { Observation } from '../domain/observation.ts';
 import { type Clock, type ControlPlane, type Leadership, type Log, PlaneError, type SmokeRunner, type Source } from '../domain/ports.ts';
@@ -723,11 +723,6 @@ class GuardHeld extends Error {
     super(detail);
     this.reason = reason;
   }
-}
-
-/** It broke no rule of its own. */
-function isFollower({ id, group }: Episode): boolean {
-  return group !== undefined && group.leader !== id;
 }
 
 /** States of a step that no later step may be built on. */

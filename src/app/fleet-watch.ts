@@ -1,6 +1,6 @@
 import { describeTelemetry, findBreachStorm, type OpenBreaker, stepTelemetry, type TelemetryState } from '../domain/breakers.ts';
 import { maxSampleAgeMs, staleness } from '../domain/conditions/finding.ts';
-import type { Episode } from '../domain/episode.ts';
+import { isFollower } from '../domain/group-rollback.ts';
 import type { Measurement } from '../domain/measurement.ts';
 import { type Condition, partsOf } from '../domain/rule.ts';
 import type { Memory } from './memory.ts';
@@ -45,7 +45,8 @@ export class FleetWatch {
     const counts = { blind: seen.filter((sights) => isBlind(sights, nowMs)).length, models: seen.length };
     this.#telemetry = stepTelemetry(this.#telemetry, counts, telemetryBreaker, nowMs);
     const breaching = breachOnsets(runtime, memory, nowMs);
-    const underWay = new Map(memory.openEpisodes().flatMap((episode) => (hasBreached(episode) ? [[episode.model, episode.detectedAtMs]] : [])));
+    const breached = memory.openEpisodes().filter((episode) => episode.trigger === 'rule' && !isFollower(episode));
+    const underWay = new Map(breached.map(({ model, detectedAtMs }) => [model, detectedAtMs]));
     const onsets = acting.flatMap(({ name }) => breaching.get(name) ?? underWay.get(name) ?? []);
     const storm = findBreachStorm(onsets, acting.length, breachBreaker);
     const before = this.#open;
@@ -79,11 +80,6 @@ function isOfNow(condition: Condition, measurement: Measurement, nowMs: number):
     told.push(value !== null && condition.kind === 'expr' ? true : null);
   else if (told.length === 0 || newestMs !== null) told.push(staleness(newestMs, maxSampleAgeMs, nowMs) === null);
   return told.find((fresh) => fresh === true) ?? told.find((fresh) => fresh === false) ?? null;
-}
-
-/** One that follows another of its group broke no rule. */
-function hasBreached({ id, trigger, group }: Episode): boolean {
-  return trigger === 'rule' && (group === undefined || group.leader === id);
 }
 
 function isBlind(sights: ReadonlyMap<number, Sight>, nowMs: number): boolean {

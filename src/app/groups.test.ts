@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { silentLog } from '../../test/support/stage.ts';
+import { silentLog, stopAll } from '../../test/support/stage.ts';
 import { StormStage } from '../../test/support/storm-stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import { defaultLimits } from '../domain/limits.ts';
@@ -25,10 +25,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const app of apps) {
-    app.hurry();
-    await app.stop(0);
-  }
+  await stopAll(apps);
   await journal.close();
 });
 

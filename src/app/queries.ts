@@ -5,7 +5,7 @@ import { isKnownGood } from '../domain/ledger.ts';
 import type { Model } from '../domain/model.ts';
 import type { VersionState } from '../domain/observation.ts';
 import type { Clock } from '../domain/ports.ts';
-import type { Pause } from '../domain/records.ts';
+import { isInForce, type Pause, pauseOf } from '../domain/records.ts';
 import type { Rule } from '../domain/rule.ts';
 import type { Verdict, VerdictKind } from '../domain/verdict.ts';
 import type { TalkingPart } from '../telemetry/metrics.ts';
@@ -114,7 +114,7 @@ export class AppQueries implements Queries {
       freeze_windows: [...runtime.calendar.windows(nowMs)].map(([name, active]) => ({ name, active })),
       paused: memory
         .pauses()
-        .filter(({ untilMs }) => untilMs === null || untilMs > nowMs)
+        .filter((pause) => isInForce(pause, nowMs))
         .map((pause) => ({ model: pause.model, ...viewPause(pause) })),
       flap_locked: [...runtime.models.keys()].filter((model) => findFlapLock(memory.episodes(model), runtime.limits.flapLock.windowMs, nowMs) !== null),
       config: { hash: config.hash, loaded: instant(loadedMs), last_reload_successful: faults.length === 0, faults: faults.map(scrubText) },
@@ -132,7 +132,7 @@ export class AppQueries implements Queries {
     const episodes = memory.episodes(model.name);
     const last = episodes.find((episode) => episode.finishedAtMs !== null && episode.mode === 'enforce');
     const observation = runtime.observer.latest(model);
-    const pause = memory.pauses().find((entry) => (entry.model === null || entry.model === model.name) && (entry.untilMs === null || entry.untilMs > nowMs));
+    const pause = pauseOf(memory.pauses(), model.name, nowMs);
     return {
       name: model.name,
       mode: effectivePolicy(runtime, model, null).mode,

@@ -5,7 +5,7 @@ import { FakeClock } from '../../test/support/fake-clock.ts';
 import { FakePlane } from '../../test/support/fake-plane.ts';
 import { FakeSource } from '../../test/support/fake-source.ts';
 import { onlyEpisode, passWithTraffic } from '../../test/support/followed-traffic.ts';
-import { type StageOptions, setStage, silentLog } from '../../test/support/stage.ts';
+import { type StageOptions, setStage, silentLog, stopAll } from '../../test/support/stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import { toCalendar } from '../config/calendar.ts';
 import { freezeWindowSchema } from '../config/freeze-windows.ts';
@@ -41,10 +41,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const app of running) {
-    app.hurry();
-    await app.stop(0);
-  }
+  await stopAll(running);
   await journal.close();
 });
 

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { type StageOptions, silentLog } from '../../test/support/stage.ts';
+import { type StageOptions, silentLog, stopAll } from '../../test/support/stage.ts';
 import { StormStage } from '../../test/support/storm-stage.ts';
 import { openMemoryJournal } from '../adapters/journal/memory/open.ts';
 import { toCalendar } from '../config/calendar.ts';
@@ -31,10 +31,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  for (const app of apps) {
-    app.hurry();
-    await app.stop(0);
-  }
+  await stopAll(apps);
   await journal.close();
 });
 

@@ -66,6 +66,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
   const diagnostics = sortDiagnostics([...yaml.diagnostics, ...rules.diagnostics]);
   if (value === null || hasErrors(diagnostics)) return { config: null, diagnostics };
   const files: ReadFile[] = [read, ...ruleFiles];
+  const modelNames = value.models.map(({ name }) => name);
   return {
     config: {
       file,
@@ -77,12 +78,7 @@ export async function loadConfig(path: string, registries: Registries, options: 
       controlPlanes: value.control_planes.map((entry) => pluginConfig(entry, registries.controlPlanes)),
       models: value.models.map((model, i) => toModel(model, planes[i] ?? {}, folder)),
       groups: rules.groups,
-      modelGroups: value.groups.map((entry) =>
-        toModelGroup(
-          entry,
-          value.models.map(({ name }) => name),
-        ),
-      ),
+      modelGroups: value.groups.map((entry) => toModelGroup(entry, modelNames)),
       limits: toLimits(value.limits),
       calendar: toCalendar(value.freeze_windows, value.time_intervals),
       route: toRoute(value.route),

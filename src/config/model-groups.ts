@@ -3,7 +3,7 @@ import type { ModelGroup } from '../domain/model-group.ts';
 import { valueAt } from '../rulefile/validate.ts';
 import type { YamlFile } from '../rulefile/yaml-document.ts';
 import { always, exactlyOneOf } from './key-rules.ts';
-import { checkModelPattern, globPattern, modelPattern } from './model-pattern.ts';
+import { checkModelPattern, modelPattern, modelsCalled } from './model-pattern.ts';
 import { duration, entityName } from './scalars.ts';
 
 const defaultReleasedWithinMs = 3_600_000;
@@ -46,7 +46,7 @@ type Parsed = z.output<typeof modelGroupSchema>;
 /** @param names of all models, in the order of the file; patterns take them in that order */
 export function toModelGroup(parsed: Parsed, names: readonly string[]): ModelGroup {
   const kind = kinds.find((key) => parsed[key] !== undefined) ?? 'together';
-  const found = (parsed[kind] ?? []).flatMap((glob) => names.filter((name) => globPattern(glob).test(name)));
+  const found = (parsed[kind] ?? []).flatMap((glob) => modelsCalled(glob, names));
   return { name: parsed.name, kind, models: [...new Set(found)], releasedWithinMs: parsed.released_within ?? defaultReleasedWithinMs };
 }
 
@@ -70,12 +70,14 @@ export function checkModelGroups(yaml: YamlFile, entries: readonly unknown[], mo
 
 /** Where some act and some do not, none does: easily overlooked, since acting is opted into model by model. */
 function checkModes(yaml: YamlFile, listed: readonly unknown[], at: readonly PropertyKey[], models: readonly ListedModel[]): void {
-  const ofGroup = listed.map((glob) => (typeof glob === 'string' && glob !== '' ? models.filter(({ name }) => globPattern(glob).test(name)) : []));
-  if (!ofGroup.flat().some(({ mode }) => mode === 'enforce')) return;
+  const names = models.map(({ name }) => name);
+  const modes = new Map(models.map(({ name, mode }) => [name, mode]));
+  const ofGroup = listed.map((glob) => (typeof glob === 'string' && glob !== '' ? modelsCalled(glob, names) : []));
+  if (!ofGroup.flat().some((name) => modes.get(name) === 'enforce')) return;
   for (const [j, found] of ofGroup.entries()) {
-    const idle = found.find(({ mode }) => mode !== 'enforce');
+    const idle = found.find((name) => modes.get(name) !== 'enforce');
     if (idle === undefined) continue;
-    const message = `${idle.name} has rollback.mode: ${idle.mode}, so nothing of this group is rolled back, only recorded; write enforce for all of them or for none`;
+    const message = `${idle} has rollback.mode: ${modes.get(idle)}, so nothing of this group is rolled back, only recorded; write enforce for all of them or for none`;
     yaml.report([...at, j], message, { code: 'group_mode', severity: 'warning' });
   }
 }

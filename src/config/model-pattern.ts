@@ -19,9 +19,15 @@ export function globPattern(glob: string): { readonly test: (name: string) => bo
   return { test: (name) => matchesWhole(pattern, name) };
 }
 
+/** Those of `models` that are called so, in their order. */
+export function modelsCalled(glob: string, models: readonly string[]): readonly string[] {
+  const pattern = globPattern(glob);
+  return models.filter((name) => pattern.test(name));
+}
+
 /** Reports a pattern that no model is called by. @returns the models that are, in the order of `models` */
 export function checkModelPattern(yaml: YamlFile, path: readonly PropertyKey[], glob: string, models: readonly string[]): readonly string[] {
-  const found = models.filter((name) => globPattern(glob).test(name));
+  const found = modelsCalled(glob, models);
   if (found.length > 0 || glob === '*') return found;
   const suggestion = nearest(glob, models);
   yaml.report(

@@ -8,7 +8,7 @@ import type { Limits } from './limits.ts';
 import type { RollbackPolicy } from './model.ts';
 import { type ModelGroup, peerUnderWay } from './model-group.ts';
 import { mainVersion, type Observation } from './observation.ts';
-import type { LedgerEntry, Pause, QuarantineEntry } from './records.ts';
+import { type LedgerEntry, type Pause, pauseOf, type QuarantineEntry } from './records.ts';
 import { chooseTarget, hasTraffic, type TargetChoice } from './target.ts';
 import type { Verdict } from './verdict.ts';
 import { spell } from './words.ts';
@@ -124,7 +124,7 @@ function stillGood(input: DecideInput, target: string): TargetChoice {
 }
 
 function paused(input: DecideInput): string | null {
-  const pause = input.pauses.find((entry) => (entry.model === null || entry.model === input.model) && (entry.untilMs === null || entry.untilMs > input.nowMs));
+  const pause = pauseOf(input.pauses, input.model, input.nowMs);
   if (pause === undefined) return null;
   const until = pause.untilMs === null ? 'until resumed' : `until ${new Date(pause.untilMs).toISOString()}`;
   return `${pause.model === null ? 'all models are' : 'the model is'} paused ${until} by ${pause.by}: ${pause.reason}`;

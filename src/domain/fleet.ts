@@ -26,11 +26,10 @@ export function placesFor(limits: Limits, models: number): number {
  */
 export function tooManyAtOnce({ open, models }: Fleet, limits: Limits, own: Episode | null): string | null {
   const rollbacks = Map.groupBy(open, rollbackOf);
-  const mine = own === null ? null : [own, ...open.filter((episode) => rollbackOf(episode) === rollbackOf(own) && episode.id !== own.id)];
+  const mine = own === null ? null : [own, ...(rollbacks.get(rollbackOf(own)) ?? []).filter(({ id }) => id !== own.id)];
   if (mine?.some(hasBegunToSwitch) === true) return null;
-  const others = [...rollbacks.values()].filter(
-    (episodes) => !mine?.some(({ id }) => id === episodes[0]?.id) && moves(episodes) && (mine === null || isAhead(episodes, mine)),
-  );
+  if (own !== null) rollbacks.delete(rollbackOf(own));
+  const others = [...rollbacks.values()].filter((episodes) => moves(episodes) && (mine === null || isAhead(episodes, mine)));
   const places = placesFor(limits, models);
   if (others.length < places) return null;
   const limit =

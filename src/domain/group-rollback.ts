@@ -90,6 +90,11 @@ function gateTogether(own: Episode, members: readonly Episode[], step: 'begin' |
   return step === 'begin' || others.every(({ stagedAtMs }) => stagedAtMs != null) ? { kind: 'go' } : { kind: 'wait' };
 }
 
+/** It goes back with another model of its group, and broke no rule of its own. */
+export function isFollower({ id, group }: Episode): boolean {
+  return group !== undefined && group.leader !== id;
+}
+
 /** Traffic has moved, or may have. */
 function hasMoved(episode: Episode): boolean {
   if (!episodeEnds.has(episode.state)) return hasBegunToSwitch(episode);

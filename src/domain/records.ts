@@ -28,6 +28,15 @@ export type QuarantineEntry = {
 /** `model: null` = all models. */
 export type Pause = { readonly model: string | null; readonly sinceMs: number; readonly untilMs: number | null; readonly reason: string; readonly by: string };
 
+export function isInForce({ untilMs }: Pause, nowMs: number): boolean {
+  return untilMs === null || untilMs > nowMs;
+}
+
+/** The pause that holds a model now, its own or that of all; `undefined`: none does. */
+export function pauseOf(pauses: readonly Pause[], model: string, nowMs: number): Pause | undefined {
+  return pauses.find((pause) => (pause.model === null || pause.model === model) && isInForce(pause, nowMs));
+}
+
 /** A message that must reach a receiver. */
 export type OutboxMessage = {
   /** `<episode>/started`, `<episode>/finished`, `alert/<rule>/<version>/<since>`: a repeat carries the same id. */

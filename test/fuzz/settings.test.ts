@@ -11,6 +11,7 @@ import { loadWebConfig } from '../../src/config/web-config.ts';
 import { JournalError } from '../../src/domain/ports.ts';
 import { type Diagnostic, formatDiagnostics, hasErrors } from '../../src/rulefile/diagnostic.ts';
 import { anyText, forAll, textOf } from '../support/fuzz.ts';
+import { yamlPieces } from '../support/yaml-pieces.ts';
 
 /** What stands in the file under test; set by each case. Other files are those on disk. */
 let text = '';
@@ -41,30 +42,7 @@ function changed(good: string, pieces: readonly string[]): fc.Arbitrary<string> 
     .map((changes) => changes.reduce((whole, { at, cut, piece }) => whole.slice(0, at) + piece + whole.slice(at + cut), good));
 }
 
-const yaml = [
-  '{',
-  '}',
-  '[',
-  ']',
-  '"',
-  "'",
-  ': ',
-  '- ',
-  '\n',
-  '\t',
-  '&a ',
-  '*a ',
-  '!!x ',
-  '| ',
-  '#',
-  '<<: ',
-  '---\n',
-  '__proto__: ',
-  'constructor: ',
-  '~',
-  '0x10',
-  '1e999',
-];
+const yaml = [...yamlPieces, 'constructor: '];
 
 describe('the file of the web configuration', () => {
   const planted = `$2b$10$${'plantedHash'.repeat(4)}plantedHa`;

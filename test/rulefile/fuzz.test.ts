@@ -6,42 +6,10 @@ import { formatDiagnostics, hasErrors } from '../../src/rulefile/diagnostic.ts';
 import { parseRuleFile } from '../../src/rulefile/parse.ts';
 import { codePoints } from '../support/code-points.ts';
 import { fuzzRuns } from '../support/fuzz-runs.ts';
+import { yamlPieces } from '../support/yaml-pieces.ts';
 
 const good = readFileSync(join(import.meta.dirname, 'every-key.good.yaml'));
-const pieces = [
-  '{',
-  '}',
-  '[',
-  ']',
-  '"',
-  "'",
-  ': ',
-  '- ',
-  '\n',
-  '\t',
-  '&a ',
-  '*a ',
-  '!!x ',
-  '| ',
-  '>-\n',
-  '#',
-  '%',
-  '? ',
-  '{{',
-  '}}',
-  '$',
-  '<<: ',
-  '---\n',
-  '\u0000',
-  '\uFEFF',
-  'null',
-  '~',
-  '[5m]',
-  '__proto__: ',
-  '0x10',
-  '1e999',
-  '.inf',
-];
+const pieces = [...yamlPieces, '>-\n', '%', '? ', '{{', '}}', '$', '\u0000', '\uFEFF', 'null', '[5m]', '.inf'];
 
 /** What must hold for any bytes at all. */
 function survives(source: string | Uint8Array): void {

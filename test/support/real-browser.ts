@@ -1,7 +1,6 @@
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { findProgram } from './find-program.ts';
 
 /** A real browser that asks for nothing by itself. */
 export type RealBrowser = AsyncDisposable & {
@@ -30,18 +29,8 @@ export async function accessibilityFaults(page: Page): Promise<readonly string[]
 /** `ROLLBACKD_CHROMIUM`, or Chromium on the PATH. */
 function chromiumBinary(): string {
   const given = process.env['ROLLBACKD_CHROMIUM'] ?? '';
-  const candidates = given === '' ? (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'chromium')) : [given];
-  const found = candidates.find(isExecutable);
+  const found = findProgram('chromium', given);
   if (found === undefined)
     throw new Error(`no Chromium found (looked for ${given === '' ? 'chromium on the PATH' : given}); run \`npm run real-parts\`, or set ROLLBACKD_CHROMIUM`);
   return found;
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,13 +1,14 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { findProgram } from './find-program.ts';
 
 /** A Prometheus of its own, on a free port of loopback. */
 export type RealPrometheus = { readonly url: string; readonly folder: string; stop(): Promise<void> };
@@ -15,11 +16,7 @@ export type RealPrometheus = { readonly url: string; readonly folder: string; st
 /** Path of the binary: `ROLLBACKD_PROMETHEUS`, or `prometheus` on the PATH. @throws when there is none, saying how to get it */
 export function prometheusBinary(): string {
   const given = process.env['ROLLBACKD_PROMETHEUS'];
-  const candidates =
-    given === undefined || given === ''
-      ? [...(process.env['PATH'] ?? '').split(delimiter), '/usr/bin'].filter((folder) => folder !== '').map((folder) => join(folder, 'prometheus'))
-      : [given];
-  const found = candidates.find(isExecutable);
+  const found = findProgram('prometheus', given ?? '', ['/usr/bin']);
   if (found === undefined)
     throw new Error(
       `no Prometheus found (looked for ${given ?? 'prometheus on the PATH'}); run \`npm run real-parts\`, or set ROLLBACKD_PROMETHEUS to its binary`,
@@ -94,13 +91,4 @@ async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   return port;
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

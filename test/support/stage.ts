@@ -42,6 +42,14 @@ export class FakeTeller implements Teller {
   logClosed(): void {}
 }
 
+/** Ends processes, without waiting for what they have in hand. */
+export async function stopAll(apps: readonly App[]): Promise<void> {
+  for (const app of apps) {
+    app.hurry();
+    await app.stop(0);
+  }
+}
+
 export type StageOptions = {
   readonly clock: FakeClock;
   readonly journal: Journal;

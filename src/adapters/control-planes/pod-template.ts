@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { text } from '../../config/scalars.ts';
 import { canonicalJson } from '../../domain/canonical-json.ts';
 import { lookUp } from '../../domain/lookup.ts';
-import { labelKey, selectorOf, valueOfLabel } from '../kubernetes/label-selector.ts';
+import { labelKey, labelTerms, valueOfLabel } from '../kubernetes/label-selector.ts';
 
 /** What planes whose versions are ReplicaSets read of pod templates. */
 
@@ -83,5 +83,5 @@ export function selectorText({ matchLabels, matchExpressions }: z.output<typeof 
     if (operator === 'DoesNotExist') return `!${labelKey(key)}`;
     return `${labelKey(key)} ${operator === 'NotIn' ? 'notin' : 'in'} (${(values ?? []).map(valueOfLabel).join(',')})`;
   });
-  return [...Object.entries(matchLabels).map(([key, value]) => selectorOf({ [key]: value })), ...expressions].join(',');
+  return [...labelTerms(matchLabels), ...expressions].join(',');
 }

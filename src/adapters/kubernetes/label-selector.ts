@@ -9,9 +9,12 @@ const labelValue = /^(?:[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)?$/;
  * @throws {KubernetesError} permanent, for what is no label
  */
 export function selectorOf(labels: Readonly<Record<string, string>>): string {
-  return Object.entries(labels)
-    .map(([key, value]) => `${labelKey(key)}=${valueOfLabel(value)}`)
-    .join(',');
+  return labelTerms(labels).join(',');
+}
+
+/** The same, one by one, for a selector that has others too. @throws {KubernetesError} permanent, for what is no label */
+export function labelTerms(labels: Readonly<Record<string, string>>): readonly string[] {
+  return Object.entries(labels).map(([key, value]) => `${labelKey(key)}=${valueOfLabel(value)}`);
 }
 
 /** @throws {KubernetesError} permanent, when it is none */

@@ -1,16 +1,14 @@
 import { openMemoryJournal } from '../../../src/adapters/journal/memory/open.ts';
-import { createOutbox } from '../../../src/adapters/notify/outbox.ts';
-import { MessageTeller } from '../../../src/app/message-teller.ts';
-import type { JournalEvent } from '../../../src/domain/event.ts';
 import type { ModelGroup } from '../../../src/domain/model-group.ts';
-import type { Clock, Journal, Sender } from '../../../src/domain/ports.ts';
+import type { Journal, Sender } from '../../../src/domain/ports.ts';
 import type { Step } from '../../../src/domain/step.ts';
 import { aPolicy, aRule } from '../builders.ts';
 import { FakeClock } from '../fake-clock.ts';
 import { FakePlane } from '../fake-plane.ts';
 import { FakeSource } from '../fake-source.ts';
-import { setStage, silentLog } from '../stage.ts';
+import { setStage } from '../stage.ts';
 import { type Crash, Mortal, type Operation } from './mortal.ts';
+import { mortalClock, mortalJournal, tellingBy } from './mortal-parts.ts';
 
 /** In the order in which an ordered group moves; `fraud` breaks the rule. */
 const names = ['ranker', 'fraud'] as const;
@@ -98,7 +96,7 @@ class GroupWorld {
   }
 
   async #start(mortal: Mortal, journal: Journal) {
-    const clock: Clock = { nowMs: () => this.#clock.nowMs(), sleep: async (ms, signal) => await mortal.wait(async () => await this.#clock.sleep(ms, signal)) };
+    const clock = mortalClock(mortal, this.#clock);
     const own = mortalJournal(mortal, journal);
     const sender: Sender = {
       lane: 'fake/oncall',
@@ -108,7 +106,6 @@ class GroupWorld {
           return { kind: 'sent', detail: '' };
         }),
     };
-    const outbox = createOutbox({ journal: own, clock, log: silentLog, senders: new Map([['oncall', [sender]]]), random: () => 0.5 });
     const model = { observeIntervalMs: 600_000, rollback };
     const { app } = await setStage({
       clock: clock as FakeClock,
@@ -120,13 +117,7 @@ class GroupWorld {
       others: [{ model: { ...model, name: 'ranker', source: 'ranker' }, plane: this.#planeOf('ranker', mortal, journal) }],
       rules: [aRule({ condition: { kind: 'error_ratio', windowMs: 10_000, limit: { op: 'above', value: 0.05 }, minRequests: 100 } })],
       modelGroups: [{ ...modelGroup, kind: this.#kind }],
-      tell: ({ memory, board, fleet }) => {
-        memory.onAppend((events) => {
-          if (events.some((event) => event.type === 'message_enqueued')) void outbox.wake();
-        });
-        return new MessageTeller({ memory, board, fleet, sink: outbox, log: silentLog });
-      },
-      postman: outbox,
+      ...tellingBy(sender, { journal: own, clock }),
     });
     app.start();
     return app;
@@ -174,16 +165,4 @@ class GroupWorld {
       traffic.set('2', { requests: serving === '2' ? 100 : 0, errorRatio: name === 'fraud' ? 0.1 : 0 });
     }
   }
-}
-
-function mortalJournal(mortal: Mortal, inner: Journal): Journal {
-  return new Proxy(inner, {
-    get: (target, key) => {
-      if (key === 'append') return async (events: readonly JournalEvent[]) => await mortal.cross('append', async () => await target.append(events));
-      const value: unknown = Reflect.get(target, key, target);
-      if (typeof value !== 'function') return value;
-      const call = value.bind(target) as (...all: unknown[]) => Promise<unknown>;
-      return async (...all: unknown[]) => await mortal.wait(async () => await call(...all));
-    },
-  });
 }

@@ -1,18 +1,17 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { openJournal } from '../../../src/adapters/journal/sqlite/open.ts';
-import { createOutbox } from '../../../src/adapters/notify/outbox.ts';
-import { MessageTeller } from '../../../src/app/message-teller.ts';
 import type { Episode } from '../../../src/domain/episode.ts';
 import type { JournalEvent, StoredEvent } from '../../../src/domain/event.ts';
-import { type Clock, type ControlPlane, type Journal, JournalError, type Sender, type SmokeRunner } from '../../../src/domain/ports.ts';
+import { type ControlPlane, type Journal, JournalError, type Sender, type SmokeRunner } from '../../../src/domain/ports.ts';
 import type { OutboxMessage } from '../../../src/domain/records.ts';
 import type { ApplyOutcome, Step } from '../../../src/domain/step.ts';
 import { aPolicy, aRule } from '../builders.ts';
 import { FakeClock } from '../fake-clock.ts';
 import { FakePlane } from '../fake-plane.ts';
 import { FakeSource } from '../fake-source.ts';
-import { setStage, silentLog } from '../stage.ts';
+import { setStage } from '../stage.ts';
 import { Mortal, type Operation } from './mortal.ts';
+import { mortalClock, mortalJournal, tellingBy } from './mortal-parts.ts';
 import type { Outage, Scenario } from './scenario.ts';
 
 /** What came of a play. */
@@ -139,18 +138,11 @@ class World {
   }
 
   async #start(mortal: Mortal, crash: Scenario['crashes'][number] | null) {
-    const own = this.#journalOf(mortal);
-    const clock: Clock = { nowMs: () => this.#clock.nowMs(), sleep: async (ms, signal) => await mortal.wait(async () => await this.#clock.sleep(ms, signal)) };
+    const own = mortalJournal(mortal, this.#journal as Journal, async (events) => await this.#append(events));
+    const clock = mortalClock(mortal, this.#clock);
     const journal = this.#plant.journal?.(own) ?? own;
     const plane = this.#planeOf(mortal, crash?.isSent ?? false);
     const sender = this.#senderOf(mortal);
-    const outbox = createOutbox({
-      journal,
-      clock,
-      log: silentLog,
-      senders: new Map([['oncall', [this.#plant.sender?.(sender) ?? sender]]]),
-      random: () => 0.5,
-    });
     const { app } = await setStage({
       clock: clock as FakeClock,
       journal,
@@ -163,13 +155,7 @@ class World {
       },
       rules: [aRule({ condition: { kind: 'error_ratio', windowMs: 10_000, limit: { op: 'above', value: 0.05 }, minRequests: 100 } })],
       smoke: this.#smokeOf(mortal),
-      tell: ({ memory, board, fleet }) => {
-        memory.onAppend((events) => {
-          if (events.some((event) => event.type === 'message_enqueued')) void outbox.wake();
-        });
-        return new MessageTeller({ memory, board, fleet, sink: outbox, log: silentLog });
-      },
-      postman: outbox,
+      ...tellingBy(this.#plant.sender?.(sender) ?? sender, { journal, clock }),
     });
     app.start();
     return app;
@@ -210,19 +196,6 @@ class World {
     const waiting = (await this.#journal?.outbox()) ?? [];
     // That it was sent may be what could not be written down.
     return waiting.every(({ id, kind }) => kind === 'episode_started' || this.#deliveries.some((delivery) => delivery.id === id));
-  }
-
-  #journalOf(mortal: Mortal): Journal {
-    const inner = this.#journal as Journal;
-    return new Proxy(inner, {
-      get: (target, key) => {
-        if (key === 'append') return async (events: readonly JournalEvent[]) => await mortal.cross('append', async () => await this.#append(events));
-        const value: unknown = Reflect.get(target, key, target);
-        if (typeof value !== 'function') return value;
-        const call = value.bind(target) as (...all: unknown[]) => Promise<unknown>;
-        return async (...all: unknown[]) => await mortal.wait(async () => await call(...all));
-      },
-    });
   }
 
   async #append(events: readonly JournalEvent[]): Promise<readonly StoredEvent[]> {

@@ -8,7 +8,7 @@ import { outcomeOf } from '../../kubernetes/errors.ts';
 import { readGitOps } from '../../kubernetes/gitops-state.ts';
 import { applyPause, checkPause, gitOpsMutationOf, withPauses } from '../../kubernetes/gitops-steps.ts';
 import { annotate, guardedPatch, marks, pointer } from '../../kubernetes/guarded-patch.ts';
-import { labelKey, selectorOf } from '../../kubernetes/label-selector.ts';
+import { labelKey, labelTerms, selectorOf } from '../../kubernetes/label-selector.ts';
 import { resourcePath } from '../../kubernetes/object.ts';
 import { originOf } from '../../kubernetes/origin.ts';
 import { lastWriterOf, writtenBy } from '../../kubernetes/owners.ts';
@@ -61,13 +61,7 @@ export class KubernetesServicePlane implements ControlPlane {
     const base = Object.entries(service.spec.selector).filter(([key]) => key !== label);
     const [endpoints, found, colours, ownership] = await Promise.all([
       this.#list(endpointSlices, namespace, { labelSelector: selectorOf({ 'kubernetes.io/service-name': name }) }, endpointSliceSchema, signal),
-      this.#list(
-        pods,
-        namespace,
-        { labelSelector: [...base.map(([key, value]) => selectorOf({ [key]: value })), labelKey(label)].join(',') },
-        podSchema,
-        signal,
-      ),
+      this.#list(pods, namespace, { labelSelector: [...labelTerms(Object.fromEntries(base)), labelKey(label)].join(',') }, podSchema, signal),
       this.#list(deployments, namespace, {}, colourSchema, signal),
       readGitOps(this.#client, { object, path, kind: 'Service', namespace, what }, this.#config, signal),
     ]);
